@@ -1,0 +1,1 @@
+"""From a raw log to trainable sequences: read, clean, encode, split, window, batch."""

@@ -1,0 +1,1 @@
+"""Honest comparison: protocols, intervals, segments, leak canary, report."""

@@ -1,0 +1,1 @@
+"""Heads: how hidden states become answers (the right side of the waist)."""

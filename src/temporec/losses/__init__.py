@@ -1,0 +1,1 @@
+"""Losses: each is one file, states what it needs, and never looks inside the model."""

@@ -1,0 +1,63 @@
+"""What a loss gets and what it may ask for."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from temporec.config import Config
+
+__all__ = ["Loss", "LossConfig", "Needs", "Negatives"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the sampler must deliver: `negatives` shared item numbers per batch (0 = none, the loss sees all items)."""
+
+    negatives: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Negatives:
+    """Sampled items, shared by all positions of a batch."""
+
+    items: Tensor  # [K] int64 item numbers
+    log_q: Tensor  # [V] float32 log of the probability of each item to be drawn at one draw (log Q)
+
+
+class LossConfig(Config):
+    """Options that every loss has."""
+
+    kind: str
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+
+
+class Loss(nn.Module, ABC):
+    """A scalar from hidden states, an item table and targets. N x V scores are never held at once.
+
+    Scores are `hidden @ table.T + bias`; temperature and normalisation are already inside hidden and table (the head
+    does that). Row 0 of the table is PAD: it is never a target, a negative or part of a denominator.
+    """
+
+    Config: ClassVar[type[LossConfig]]
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    @abstractmethod
+    def forward(
+        self,
+        hidden: Tensor,  # [N, D] states of valid positions
+        table: Tensor,  # [V, D] item vectors, row 0 = PAD
+        targets: Tensor,  # [N] int64, 1..V-1
+        bias: Tensor | None = None,  # [V] added to the scores; -inf takes an item out of every denominator
+        negatives: Negatives | None = None,
+    ) -> Tensor:
+        """Mean loss over the N positions, differentiable in hidden, table and (where finite) bias."""

@@ -1,0 +1,1 @@
+"""From scores to lists: exact and approximate top-k, filters, diversity."""

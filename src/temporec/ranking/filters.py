@@ -1,0 +1,60 @@
+"""What may be shown: seen, allowed and blocked items, categories."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from temporec.data.catalog import Catalog
+from temporec.data.vocabulary import Id
+from temporec.errors import ColumnError
+
+__all__ = ["Filters", "allowed_mask"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """Rules of one request.
+
+    Args:
+        exclude_seen: leave out items of the user's own history; None = the recommender's default.
+        allowed: only these items.
+        blocked: none of these items.
+        category: column of the catalog -> values; an item needs one of the values in every named column.
+    """
+
+    exclude_seen: bool | None = None
+    allowed: Sequence[Id] | None = None
+    blocked: Sequence[Id] = ()
+    category: Mapping[str, Sequence[str]] | None = None
+
+
+def allowed_mask(filters: Filters, catalog: Catalog) -> Tensor | None:
+    """Items that the filters allow, bool [V + 1]; None where they say nothing (seen items are not looked at here)."""
+    if filters.allowed is None and not filters.blocked and not filters.category:
+        return None
+    mask = np.ones(catalog.size, dtype=bool)
+    if filters.allowed is not None:
+        mask[:] = False
+        mask[catalog.vocabulary.encode(filters.allowed)] = True
+    mask[catalog.vocabulary.encode(filters.blocked)] = False
+    for column, values in (filters.category or {}).items():
+        mask[1:] &= _has_value(catalog, column, [values] if isinstance(values, str) else list(values))
+    mask[0] = False
+    return torch.from_numpy(mask)
+
+
+def _has_value(catalog: Catalog, column: str, values: list[str]) -> np.ndarray:
+    known = [name for name in catalog.frame.columns if name != "item"]
+    if column not in known:
+        raise ColumnError(f"no column {column!r} in the catalog to filter by; it has: {', '.join(known) or 'none'}")
+    series = catalog.frame[column]
+    if isinstance(series.dtype, pl.List):
+        wanted = pl.Series([values])
+        found = catalog.frame.select(pl.col(column).list.set_intersection(pl.lit(wanted)).list.len() > 0)[column]
+    else:
+        found = series.cast(pl.String).is_in(values)
+    return found.fill_null(False).to_numpy()

@@ -1,0 +1,1 @@
+"""Recommending: queries, user states, the Recommender."""

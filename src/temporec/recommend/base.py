@@ -1,0 +1,208 @@
+"""What every recommender can do: a neural model, a baseline and the HTTP client share this protocol."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from temporec.data.batch import Histories
+from temporec.data.catalog import Catalog
+from temporec.data.dataset import Dataset
+from temporec.data.vocabulary import Id, Vocabulary
+from temporec.errors import UnknownIdError
+from temporec.ranking.filters import Filters, allowed_mask
+from temporec.ranking.topk import top_k
+from temporec.recommend.query import Event, Query, Recommendation, Recommendations, milliseconds
+
+__all__ = ["Recommender", "histories_of"]
+
+CHUNK = 1024  # users scored at once; ranking never holds users x items
+
+
+class Recommender(ABC):
+    """Scores all items for a batch of histories; everything else (ids, filters, top-k, texts) is done here.
+
+    Attributes:
+        catalog: items that can be recommended.
+        users: known user ids.
+        log: the known events of every user, row = user number.
+        popularity: float32 [V + 1] log-probability of each item, used where nothing else is known.
+        exclude_seen: the default of the filter "seen", from the log's repeat rate.
+    """
+
+    catalog: Catalog
+    users: Vocabulary
+    log: Histories
+    popularity: Tensor
+    exclude_seen: bool = True
+
+    def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
+        """Take over catalog, users and histories of a data set."""
+        log = dataset.interactions
+        self.catalog, self.users = dataset.catalog, log.users
+        self.log = histories_of(dataset)
+        counts = np.bincount(log.item, minlength=self.catalog.size).astype(np.float32)
+        self.popularity = torch.from_numpy(np.log((counts + 0.1) / (counts.sum() + 0.1 * len(counts))))
+        if exclude_seen is not None:
+            self.exclude_seen = exclude_seen
+
+    @abstractmethod
+    def score(self, histories: Histories) -> Tensor:
+        """Scores float32 [B, V + 1] of all items after each history; column 0 (PAD) is -inf.
+
+        May return the same buffer again at the next call. An empty history gets what the recommender knows without
+        one. Must depend on nothing but the histories and what was fitted.
+        """
+
+    def recommend(
+        self,
+        query: Query | None = None,
+        *,
+        user: Id | None = None,
+        history: Sequence[Id | Event] = (),
+        k: int = 10,
+        at: Any = None,
+        filters: Filters | None = None,
+        candidates: Sequence[Id] | None = None,
+    ) -> Recommendations:
+        """The best items for one user or history, external ids in and out.
+
+        Raises:
+            UnknownIdError: an item of history, candidates or filters, or a user without a history, is not known.
+        """
+        if query is None:
+            query = Query(user=user, history=history, k=k, at=at, candidates=candidates, filters=filters or Filters())
+        histories = self.histories([query])
+        known = len(histories.items) > 0
+        scores = self.score(histories)[0] if known else self.popularity.clone()
+        mask = self.mask(query, histories.items)
+        return self._answer(scores, mask, query, "model" if known else "popularity")
+
+    def recommend_many(self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None) -> pl.DataFrame:
+        """Top-k of many known users (all by default): columns user, rank, item, score, probability."""
+        numbers = np.arange(len(self.users)) if users is None else self.users.encode(users).astype(np.int64)
+        filters = filters or Filters()
+        frames = []
+        for begin in range(0, len(numbers), CHUNK):
+            rows = numbers[begin : begin + CHUNK]
+            histories = self.log.rows(rows)
+            items, scores, probabilities = self._top_rows(histories, k, filters)
+            b, r = np.nonzero(np.isfinite(scores))
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "user": self.users.ids.gather(rows[b]),
+                        "rank": (r + 1).astype(np.int32),
+                        "item": self.catalog.vocabulary.ids.gather(items[b, r].astype(np.int64) - 1),
+                        "score": scores[b, r],
+                        "probability": probabilities[b, r],
+                    }
+                )
+            )
+        return pl.concat(frames)
+
+    def _top_rows(self, histories: Histories, k: int, filters: Filters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scores = self.score(histories)
+        empty = torch.from_numpy(histories.lengths == 0)
+        if empty.any():
+            scores[empty] = self.popularity
+        scores[:, 0] = -torch.inf
+        allowed = allowed_mask(filters, self.catalog)
+        if allowed is not None:
+            scores.masked_fill_(~allowed[None, :], -torch.inf)
+        if self._hides_seen(filters):
+            row = np.repeat(np.arange(len(histories)), histories.lengths)
+            scores[torch.from_numpy(row), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf
+        total = torch.logsumexp(scores, dim=1, keepdim=True)
+        values, items = top_k(scores, k)
+        return items.numpy(), values.numpy(), torch.exp(values - total).numpy()
+
+    def histories(self, queries: Sequence[Query]) -> Histories:
+        """The known and the given events of some queries, in item numbers."""
+        parts: list[tuple[np.ndarray, np.ndarray]] = [self._events(query) for query in queries]
+        items = np.concatenate([part[0] for part in parts])
+        times = np.concatenate([part[1] for part in parts])
+        offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
+        at = None
+        if all(query.at is not None for query in queries):
+            at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], dtype=np.int64)
+        return Histories(items, times, offsets, at, self._user_numbers(queries), self.log.has_time)
+
+    def _user_numbers(self, queries: Sequence[Query]) -> np.ndarray:
+        known = [q.user in self.users if q.user is not None else False for q in queries]
+        return np.asarray(
+            [int(self.users.encode([q.user])[0]) if k else -1 for q, k in zip(queries, known, strict=True)], dtype=np.int32
+        )
+
+    def _events(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+        items, times = np.zeros(0, np.int32), np.zeros(0, np.int64)
+        if query.user is not None and query.user in self.users:
+            number = int(self.users.encode([query.user])[0])
+            span = slice(self.log.offsets[number], self.log.offsets[number + 1])
+            items, times = self.log.items[span], self.log.times[span]
+        elif query.user is not None and not query.history:
+            raise UnknownIdError(
+                f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user at all "
+                "for what is popular"
+            )
+        if query.history:
+            events = [e if isinstance(e, Event) else Event(e) for e in query.history]
+            new = self.catalog.vocabulary.encode([e.item for e in events])
+            items = np.concatenate([items, new])
+            times = np.concatenate([times, self._event_times(events, query, times)])
+        return items, times
+
+    def _event_times(self, events: Sequence[Event], query: Query, known: np.ndarray) -> np.ndarray:
+        """Times of given events; one without a time happened at the request, else together with the event before it."""
+        last = int(known[-1]) if len(known) else milliseconds(query.at) if query.at is not None else 0
+        result = []
+        for event in events:
+            last = max(last, milliseconds(event.time)) if event.time is not None else last
+            result.append(last)
+        return np.asarray(result, dtype=np.int64)
+
+    def mask(self, query: Query, seen: np.ndarray) -> Tensor:
+        """What may be shown, bool [V + 1]."""
+        allowed = allowed_mask(query.filters, self.catalog)
+        mask = torch.ones(self.catalog.size, dtype=torch.bool) if allowed is None else allowed.clone()
+        mask[0] = False
+        if query.candidates is not None:
+            chosen = torch.zeros_like(mask)
+            chosen[torch.from_numpy(self.catalog.vocabulary.encode(query.candidates).astype(np.int64))] = True
+            mask &= chosen
+        if self._hides_seen(query.filters):
+            mask[torch.from_numpy(seen.astype(np.int64))] = False
+        return mask
+
+    def _hides_seen(self, filters: Filters) -> bool:
+        return self.exclude_seen if filters.exclude_seen is None else filters.exclude_seen
+
+    def _answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:
+        scores = scores.masked_fill(~mask, -torch.inf)
+        total = torch.logsumexp(scores, dim=0)
+        values, items = top_k(scores[None, :], query.k)
+        finite = torch.isfinite(values[0])
+        numbers, values = items[0][finite].numpy(), values[0][finite]
+        rows = zip(
+            self.catalog.vocabulary.decode(numbers), values.tolist(), torch.exp(values - total).tolist(),
+            self.catalog.titles(numbers), strict=True,
+        )  # fmt: skip
+        answers = tuple(Recommendation(item, score, probability, title) for item, score, probability, title in rows)
+        return Recommendations(answers, query.user, source)
+
+    def chunks(self, histories: Histories, size: int = CHUNK) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Scores of many histories, some rows at a time: (row numbers, scores [b, V + 1])."""
+        for begin in range(0, len(histories), size):
+            rows = np.arange(begin, min(begin + size, len(histories)))
+            yield rows, self.score(histories.rows(rows))
+
+
+def histories_of(dataset: Dataset) -> Histories:
+    """All known events of every user of a data set, row = user number."""
+    log = dataset.interactions
+    users = np.arange(len(log.users), dtype=np.int32)
+    return Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)

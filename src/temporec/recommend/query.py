@@ -1,0 +1,104 @@
+"""The question (who, when, among what) and the answer (items, scores, probabilities)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from temporec.data.vocabulary import Id
+from temporec.errors import DataError
+from temporec.ranking.filters import Filters
+
+__all__ = ["Event", "Query", "Recommendation", "Recommendations", "milliseconds"]
+
+Moment = datetime | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One past event of a history: an item and, if known, when it happened."""
+
+    item: Id
+    time: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One request. Models ask it; the caller never prepares tensors.
+
+    Args:
+        user: a known user id, or None for an anonymous session.
+        history: events oldest first (item ids or `Event`s). With a user, they come after the events the model knows.
+        at: the moment of the request; None = now is unknown, the model does not use it.
+        k: how many items.
+        candidates: rank only these items.
+        filters: what may not be shown.
+    """
+
+    user: Id | None = None
+    history: Sequence[Id | Event] = ()
+    at: Moment | None = None
+    k: int = 10
+    candidates: Sequence[Id] | None = None
+    filters: Filters = field(default_factory=Filters)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+            raise DataError(f"k must be a whole number of at least 1; got {self.k!r}")
+        if isinstance(self.history, str):
+            raise DataError(f"history must be a list of item ids, oldest first; got the text {self.history!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One recommended item. `probability` is the softmax over all items that were allowed to be shown."""
+
+    item: Id
+    score: float
+    probability: float
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendations:
+    """The answer to one query, best first. `source` says what ranked: the model, or popularity where nothing is known."""
+
+    items: tuple[Recommendation, ...]
+    user: Id | None = None
+    source: str = "model"
+
+    def __iter__(self) -> Any:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def ids(self) -> list[Id]:
+        return [row.item for row in self.items]
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = [
+            {"rank": i, "item": r.item, "title": r.title, "score": r.score, "probability": r.probability}
+            for i, r in enumerate(self.items, 1)
+        ]
+        return {"user": self.user, "source": self.source, "items": rows}
+
+    def to_frame(self) -> pl.DataFrame:
+        return pl.DataFrame(self.to_dict()["items"])
+
+
+def milliseconds(moment: Moment) -> int:
+    """UTC milliseconds of a datetime (naive = UTC), an ISO text, or a number of seconds since 1970."""
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment.strip())
+        except ValueError:
+            raise DataError(f"time {moment!r} is not ISO 8601; write it like 2011-12-09T12:50 or as epoch seconds") from None
+    if isinstance(moment, datetime):
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not abs(moment) < 1e11:
+        raise DataError(f"time {moment!r} is out of range; give epoch *seconds*, a datetime or ISO text")
+    return int(moment * 1000)
