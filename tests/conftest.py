@@ -1,0 +1,38 @@
+"""What every test shares: one thread, no deadlines, and the data sets that the repository may not ship."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+torch.set_num_threads(1)
+
+# Deadlines measure the load of the machine. In CI the same commit draws the same examples.
+hypothesis.settings.register_profile("temporec", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("temporec")
+
+
+def shared_folder() -> Path:
+    """The folder that holds `data/`: TEMPOREC_SHARED where it is set, else `shared` beside or inside the repository."""
+    if override := os.environ.get("TEMPOREC_SHARED"):
+        return Path(override)
+    inside = ROOT / "shared"
+    return inside if inside.is_dir() else ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], Path]:
+    """`shared_data("ml-100k")` is the path of that data set; the test is skipped where it is absent."""
+
+    def find(name: str) -> Path:
+        path = shared_folder() / "data" / name
+        if not path.exists():
+            pytest.skip(f"data set {name!r} is not here; set TEMPOREC_SHARED to a folder that holds data/{name}")
+        return path
+
+    return find
