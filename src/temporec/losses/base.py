@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from temporec.config import Config
+from temporec.errors import ConfigError
 
-__all__ = ["Loss", "LossConfig", "Needs", "Negatives"]
+__all__ = ["Loss", "LossConfig", "Needs", "Negatives", "shared_scores"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,16 @@ class Loss(nn.Module, ABC):
         negatives: Negatives | None = None,
     ) -> Tensor:
         """Mean loss over the N positions, differentiable in hidden, table and (where finite) bias."""
+
+
+def shared_scores(
+    hidden: Tensor, table: Tensor, targets: Tensor, bias: Tensor | None, negatives: Negatives | None
+) -> tuple[Tensor, Tensor]:
+    """Scores of the targets [N] and of the shared negatives [N, K]; a negative that is the target scores -inf."""
+    if negatives is None:
+        raise ConfigError("this loss needs sampled negatives; pass Negatives(items, log_q) or use cross_entropy")
+    positive = (hidden * table[targets]).sum(dim=1)
+    negative = hidden @ table[negatives.items].T
+    if bias is not None:
+        positive, negative = positive + bias[targets], negative + bias[negatives.items][None, :]
+    return positive, negative.masked_fill(negatives.items[None, :] == targets[:, None], float("-inf"))

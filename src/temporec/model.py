@@ -1,0 +1,175 @@
+"""SequenceModel = embedding + encoder + head: from a batch of events to scores of all items."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import BeforeValidator, Field, SerializeAsAny
+from torch import Tensor, nn
+
+from temporec import registry
+from temporec.config import Config
+from temporec.data.batch import SequenceBatch
+from temporec.embeddings.base import EventEmbedding, ItemEmbedding
+from temporec.embeddings.ids import IdEmbedding, IdEmbeddingConfig
+from temporec.embeddings.vectors import VectorEmbedding, VectorEmbeddingConfig
+from temporec.encoders.base import EncoderConfig, State, Steps
+from temporec.errors import ConfigError
+from temporec.heads.next_item import NextItemHead, NextItemHeadConfig
+from temporec.losses.base import LossConfig, Negatives
+from temporec.runtime import generator
+
+__all__ = ["ModelConfig", "ModelInputs", "SequenceModel"]
+
+
+def _by_kind(kind: str) -> BeforeValidator:
+    """Turn `{kind: NAME, ...}` or just `NAME` into the config class that NAME registered."""
+
+    def build(value: Any) -> Any:
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, dict):
+            return value
+        if "kind" not in value:
+            raise ConfigError(f"{kind} needs a kind; known: {', '.join(registry.names(kind))}")
+        return registry.get(kind, value["kind"]).Config.of(value)
+
+    return BeforeValidator(build)
+
+
+Encoder = Annotated[SerializeAsAny[EncoderConfig], _by_kind("encoder")]
+Losses = Annotated[SerializeAsAny[LossConfig], _by_kind("loss")]
+
+
+class ModelConfig(Config):
+    """What the network is made of. `encoder.dim` is the width everywhere."""
+
+    encoder: Encoder = Field(default_factory=lambda: registry.get("encoder", "transformer").Config())
+    head: NextItemHeadConfig = NextItemHeadConfig()
+    loss: Losses = Field(default_factory=lambda: registry.get("loss", "cross_entropy").Config())
+    ids: IdEmbeddingConfig = IdEmbeddingConfig()
+    events: tuple[str, ...] = ()  # event embeddings by name: time, event_kind, event_value
+    fuse: str = "start"  # start: vectors start the id table · add: id + projected vectors · only: vectors alone
+    dropout: float = Field(0.3, ge=0.0, lt=1.0)  # on the event vectors and on the encoder's output
+    residual: bool = False  # encoder output + event vector
+    norm: bool = True  # LayerNorm before the head
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the training data contributes to the build of a model.
+
+    Args:
+        size: items + 1 (PAD).
+        start: vectors [V, D] that start the id table (`fuse="start"`).
+        vectors: vectors [V, d] that are projected (`fuse="add" | "only"`).
+        options: further options of event embeddings by name, such as {"event_kind": {"kinds": 3}}.
+    """
+
+    size: int
+    start: Tensor | None = None
+    vectors: Tensor | None = None
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class SequenceModel(nn.Module):
+    """A batch of events [B, T] -> states [B, T, D] -> scores over all items."""
+
+    def __init__(self, config: ModelConfig, inputs: ModelInputs, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.encoder.dim
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(generator(seed, 11).initial_seed()))
+            self.items = nn.ModuleList(_item_embeddings(config, inputs, dim, seed))
+            self.events = nn.ModuleList(_event_embeddings(config.events, inputs, dim))
+            self.encoder = registry.get("encoder", config.encoder.kind)(config.encoder)
+            self.head = NextItemHead(config.head, dim, inputs.size)
+            self.norm = nn.LayerNorm(dim) if config.norm else nn.Identity()
+        self.criterion = registry.get("loss", config.loss.kind)(config.loss)
+
+    def item_table(self) -> Tensor:
+        """Input vectors of all items [V, D]."""
+        parts: Sequence[Tensor] = [item.table() for item in self.items if isinstance(item, ItemEmbedding)]
+        return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
+
+    def item_vectors(self) -> Tensor:
+        """Output vectors of all items [V, D], ready to be compared with queries."""
+        return self.head.item_vectors(self.item_table())
+
+    def embed(self, batch: SequenceBatch, table: Tensor) -> Tensor:
+        """Event vectors [B, T, D]; zero at padded positions."""
+        x = F.embedding(batch.items, table)
+        if len(self.events):
+            extra = torch.stack([event(batch).expand_as(x) for event in self.events]).sum(dim=0)
+            x = x + extra * batch.mask[..., None]
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def hidden(self, batch: SequenceBatch, table: Tensor | None = None) -> Tensor:
+        """States [B, T, D]; state t has seen events 0..t."""
+        x = self.embed(batch, self.item_table() if table is None else table)
+        return self._finish(self.encoder(Steps(x, batch.dt, batch.lengths)), x)
+
+    def _finish(self, h: Tensor, x: Tensor) -> Tensor:
+        h = F.dropout(h, self.config.dropout, self.training)
+        result: Tensor = self.norm(h + x if self.config.residual else h)
+        return result
+
+    def last_hidden(self, batch: SequenceBatch, table: Tensor | None = None) -> Tensor:
+        """State after the last event of every history [B, D] (of a zero history: undefined)."""
+        h = self.hidden(batch, table)
+        return h[torch.arange(len(h), device=h.device), (batch.lengths - 1).clamp(min=0)]
+
+    def query(self, batch: SequenceBatch, table: Tensor | None = None) -> Tensor:
+        """What is compared with `item_vectors`, after the last event [B, D]."""
+        gap = None
+        if batch.gap is not None:
+            gap = batch.gap.gather(1, (batch.lengths - 1).clamp(min=0)[:, None])[:, 0]
+        return self.head.query(self.last_hidden(batch, table), gap)
+
+    def step(self, batch: SequenceBatch, state: State, table: Tensor) -> tuple[Tensor, State]:
+        """One event per row (a batch with T = 1): (state [B, D] after it, next encoder state)."""
+        x = self.embed(batch, table)[:, 0]
+        h, state = self.encoder.step(x, batch.dt[:, 0], state)
+        return self._finish(h, x), state
+
+    def loss(self, batch: SequenceBatch, negatives: Negatives | None = None) -> Tensor:
+        """Mean loss over all positions that have a target."""
+        if batch.targets is None:
+            raise ConfigError("this batch has no targets; take batches from Sequences")
+        table = self.item_table()
+        valid = batch.targets > 0
+        hidden = self.hidden(batch, table)[valid]
+        gap = None if batch.gap is None else batch.gap[valid]
+        vectors = self.head.item_vectors(table)
+        value: Tensor = self.criterion(
+            self.head.query(hidden, gap), vectors, batch.targets[valid], self.head.bias, negatives
+        )
+        return value
+
+
+def _item_embeddings(config: ModelConfig, inputs: ModelInputs, dim: int, seed: int) -> list[ItemEmbedding]:
+    if config.fuse not in ("start", "add", "only"):
+        raise ConfigError(f"fuse {config.fuse!r} is not known; allowed: start, add, only")
+    parts: list[ItemEmbedding] = []
+    if config.fuse != "only":
+        start = inputs.start if config.fuse == "start" else None
+        parts.append(IdEmbedding(config.ids, dim, inputs.size, generator=generator(seed, 1), start=start))
+    if config.fuse != "start" and inputs.vectors is not None:
+        options = VectorEmbeddingConfig()
+        parts.append(VectorEmbedding(options, dim, inputs.size, generator=generator(seed, 2), start=inputs.vectors))
+    if not parts:
+        raise ConfigError("fuse 'only' needs item vectors; give an items table with text, or choose fuse=start")
+    return parts
+
+
+def _event_embeddings(names: Sequence[str], inputs: ModelInputs, dim: int) -> list[EventEmbedding]:
+    built = []
+    for name in names:
+        cls = registry.get("embedding", name)
+        if not issubclass(cls, EventEmbedding):
+            raise ConfigError(f"{name!r} is not an event embedding; use time, event_kind or event_value")
+        built.append(cls(cls.Config.of({"kind": name, **inputs.options.get(name, {})}), dim))
+    return built
