@@ -121,6 +121,37 @@ class Recommender(ABC):
         values, items = top_k(scores, k)
         return items.numpy(), values.numpy(), torch.exp(values - total).numpy()
 
+    def item_scores(self, number: int) -> Tensor:
+        """How close every item is to one item, float32 [V + 1]; by default what follows it as a history."""
+        one = Histories(np.asarray([number], np.int32), np.zeros(1, np.int64), np.asarray([0, 1]), has_time=False)
+        return self.score(one)[0].clone()
+
+    def similar(self, item: Id, k: int = 10, filters: Filters | None = None) -> Recommendations:
+        """The items closest to one item, which itself is left out."""
+        number = self.catalog.vocabulary.encode([item])
+        query = Query(history=[item], k=k, filters=filters or Filters())
+        mask = self.mask(query, number)
+        mask[int(number[0])] = False
+        return self._answer(self.item_scores(int(number[0])), mask, query, "similar")
+
+    def update(self, events: pl.DataFrame) -> int:
+        """Take new events (columns user, item, time in UTC milliseconds) into the known histories; weights stay.
+
+        All or nothing: an item that the catalog does not have is refused by name. Returns the number of events.
+        """
+        item = self.catalog.vocabulary.encode(events["item"].to_list())
+        time = events["time"].to_numpy() if "time" in events.columns else np.full(len(events), self.log.times.max(initial=0))
+        users = self.users.extended(events["user"].cast(self.users.ids.dtype))
+        old = np.repeat(np.arange(len(self.users)), self.log.lengths)
+        user = np.concatenate([old, users.encode_series(events["user"])])
+        items, times = np.concatenate([self.log.items, item]), np.concatenate([self.log.times, time])
+        order = np.lexsort((np.arange(len(user)), times, user))
+        offsets = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))]).astype(np.int64)
+        numbers = np.arange(len(users), dtype=np.int32)
+        self.log = Histories(items[order], times[order], offsets, None, numbers, self.log.has_time)
+        self.users = users
+        return len(events)
+
     def histories(self, queries: Sequence[Query]) -> Histories:
         """The known and the given events of some queries, in item numbers."""
         parts: list[tuple[np.ndarray, np.ndarray]] = [self._events(query) for query in queries]

@@ -1,0 +1,104 @@
+"""From a data set to a fitted recommender: inputs, model, training, validation, refit."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from temporec.data.batch import Histories
+from temporec.data.dataset import Dataset
+from temporec.data.sequences import Sequences
+from temporec.data.split import Cases, Target
+from temporec.metrics.ranking import ndcg
+from temporec.metrics.ranks import rank_targets
+from temporec.model import ModelConfig, SequenceModel
+from temporec.recommend.inputs import TextConfig, TextVectors, build_inputs
+from temporec.recommend.recommender import NeuralRecommender
+from temporec.runtime import RunOptions, random_state
+from temporec.training.listeners import EpochRecord, Listener
+from temporec.training.trainer import Trainer, TrainingConfig
+
+__all__ = ["FitConfig", "Fitted", "fit_recommender", "hide_seen", "validation_ndcg"]
+
+
+class FitConfig(ModelConfig):
+    """Everything that decides what a fitted recommender is."""
+
+    text: TextConfig = TextConfig()
+    training: TrainingConfig = TrainingConfig()
+    target: Target = "next_event"
+    validation_cases: int = Field(20_000, ge=1)  # more are sampled, with the seed
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A recommender and how it came about."""
+
+    recommender: NeuralRecommender
+    vectors: TextVectors
+    records: list[EpochRecord]
+    epochs: int  # that validation chose
+    seconds: float
+    event_options: dict[str, dict[str, Any]]
+    vector_dim: int | None  # width of projected vectors (fuse = add, only)
+
+
+def fit_recommender(
+    train: Dataset,
+    config: FitConfig,
+    options: RunOptions,
+    valid: Cases | None = None,
+    *,
+    exclude_seen: bool = True,
+    listener: Listener | None = None,
+    resume: Path | None = None,
+) -> Fitted:
+    """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
+    began = time.perf_counter()
+    inputs, vectors = build_inputs(train, config, config.text)
+    model = SequenceModel(config, inputs, options.seed)
+    sequences = Sequences(train.interactions, config.encoder.max_len, config.training.tokens, config.target)
+    trainer = Trainer(config.training, options, listener, resume)
+    validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
+    progress = trainer.fit(model, sequences, validate)
+    recommender = NeuralRecommender(model, train, exclude_seen)
+    width = None if inputs.vectors is None else int(inputs.vectors.shape[1])
+    seconds = time.perf_counter() - began
+    return Fitted(recommender, vectors, progress.records, progress.best_epochs, seconds, inputs.options, width)
+
+
+def _validator(
+    train: Dataset, valid: Cases, config: FitConfig, options: RunOptions, exclude_seen: bool
+) -> Callable[[SequenceModel], float]:
+    known = np.flatnonzero(valid.histories.lengths > 0)
+    if len(known) > config.validation_cases:
+        known = np.sort(random_state(options.seed, 3).choice(known, config.validation_cases, replace=False))
+    cases = valid.rows(known)
+
+    def validate(model: SequenceModel) -> float:
+        return validation_ndcg(NeuralRecommender(model, train, exclude_seen), cases)
+
+    return validate
+
+
+def validation_ndcg(recommender: NeuralRecommender, cases: Cases, k: int = 10) -> float:
+    """Mean NDCG@k over all items, pessimistic ties, seen items left out where the recommender does so."""
+    total = 0.0
+    for rows, scores in recommender.chunks(cases.histories):
+        part = cases.rows(rows)
+        if recommender.exclude_seen:
+            hide_seen(scores, part.histories)
+        total += float(np.nansum(ndcg(rank_targets(scores, part.targets, part.offsets), part.offsets, k)))
+    return total / len(cases)
+
+
+def hide_seen(scores: Tensor, histories: Histories) -> None:
+    """Set the scores [B, V + 1] of each history's own items to -inf, in place."""
+    rows = np.repeat(np.arange(len(histories)), histories.lengths)
+    scores[torch.from_numpy(rows), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf

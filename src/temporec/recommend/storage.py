@@ -1,0 +1,143 @@
+"""A recommender as a folder of plain files: complete, checked, and written in one move."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from temporec.data.dataset import Dataset, build_dataset
+from temporec.errors import CheckpointError
+from temporec.model import ModelInputs, SequenceModel
+from temporec.recommend.fitting import FitConfig, Fitted
+from temporec.recommend.recommender import NeuralRecommender
+from temporec.training.checkpoint import fsync_folder
+
+__all__ = ["FORMAT", "load_dataset", "load_neural", "new_folder", "read_manifest", "save_dataset", "save_neural"]
+
+FORMAT = 1
+
+
+@contextmanager
+def new_folder(target: Path, kind: str) -> Iterator[Path]:
+    """A folder to write into that becomes `target` when everything in it is complete and durable.
+
+    On any error `target` stays as it was and nothing is left behind. `manifest.json` gets the hash of every file.
+    """
+    target = Path(target)
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        files = {str(f.relative_to(part)): _hash(f) for f in sorted(part.rglob("*")) if f.is_file()}
+        manifest = {"format": FORMAT, "temporec": version("temporec"), "kind": kind, "files": files}
+        (part / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+        fsync_folder(part)
+        if target.exists():
+            target.replace(old)
+        part.replace(target)
+    except (OSError, SafetensorError) as error:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        raise CheckpointError(f"cannot write {target}: {error}; nothing was changed there") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Check format and the hash of every file of a saved folder, and give its manifest."""
+    folder = Path(folder)
+    path = folder / "manifest.json"
+    if not path.is_file():
+        what = "does not exist" if not folder.exists() else "has no manifest.json, so it is not a complete model folder"
+        raise CheckpointError(f"{folder} {what}; give the folder that `temporec fit --out DIR` wrote")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known, kind, files = int(manifest["format"]), manifest["kind"], dict(manifest["files"])
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path} is damaged; restore the folder from a backup or fit again") from None
+    if known > FORMAT:
+        raise CheckpointError(
+            f"{folder} was written by Temporec {manifest.get('temporec')} in format {known}; this version reads up to "
+            f"{FORMAT}. Update Temporec."
+        )
+    for name, expected in files.items():
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(f"{folder} lacks {name}; restore it from a backup or fit again")
+        if _hash(file) != expected:
+            raise CheckpointError(f"{file} is damaged (its hash is not the recorded one); restore it or fit again")
+    return {**manifest, "kind": kind}
+
+
+def save_dataset(folder: Path, dataset: Dataset) -> None:
+    dataset.catalog.frame.write_parquet(folder / "catalog.parquet")
+    log = dataset.interactions
+    frame = log.to_frame(dataset.catalog.vocabulary)
+    if log.kind is not None:
+        frame = frame.with_columns(kind=pl.Series(log.kinds, dtype=pl.String).gather(log.kind))
+    if not log.has_time:
+        frame = frame.drop("time")
+    frame.write_parquet(folder / "histories.parquet")
+    plain = {"described": dataset.described, "context": list(log.context), "has_time": log.has_time}
+    (folder / "dataset.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """The inverse of `save_dataset`; numbers of items and users are as they were."""
+    plain = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    frame = pl.read_parquet(folder / "histories.parquet")
+    items = pl.read_parquet(folder / "catalog.parquet")
+    dataset = build_dataset(frame, items, plain["context"])
+    return Dataset(dataset.interactions, dataset.catalog, plain["described"])
+
+
+def save_neural(folder: Path, fitted: Fitted, config: FitConfig, dataset: Dataset) -> None:
+    """Write model, transforms and data of a fitted recommender into an open folder."""
+    model = fitted.recommender.model
+    save_file({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, folder / "model.safetensors")
+    plain = {
+        "config": config.to_dict(),
+        "exclude_seen": fitted.recommender.exclude_seen,
+        "event_options": fitted.event_options,
+        "vector_dim": fitted.vector_dim,
+    }
+    (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
+    fitted.vectors.save(folder)
+    save_dataset(folder, dataset)
+
+
+def load_neural(folder: Path, manifest: Mapping[str, Any] | None = None) -> NeuralRecommender:
+    """A recommender from what `save_neural` wrote; reads JSON, Parquet and tensors, executes nothing."""
+    folder = Path(folder)
+    if manifest is None:
+        read_manifest(folder)
+    try:
+        plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        config = FitConfig.of(plain["config"])
+        dataset = load_dataset(folder)
+        width = plain["vector_dim"]
+        vectors = None if width is None else torch.zeros(len(dataset.catalog), width)
+        inputs = ModelInputs(dataset.catalog.size, None, vectors, plain["event_options"])
+        model = SequenceModel(config, inputs)
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    return NeuralRecommender(model, dataset, plain["exclude_seen"])
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
