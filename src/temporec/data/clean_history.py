@@ -9,7 +9,7 @@ import polars as pl
 from temporec.data.clean_config import CleanConfig, RuleResult
 from temporec.data.clean_rules import Clock, Outcome, Rule, before, drop_where
 
-__all__ = ["HISTORY_RULES"]
+__all__ = ["HISTORY_RULES", "bots"]
 
 _MINUTE_MS = 60_000
 

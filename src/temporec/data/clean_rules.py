@@ -11,7 +11,7 @@ from temporec.data.clean_config import CleanConfig, RuleResult
 from temporec.data.times import parse_times
 from temporec.errors import ConfigError
 
-__all__ = ["ROW_RULES", "Outcome", "Rule", "before", "drop_where", "read_times"]
+__all__ = ["ROW_RULES", "Clock", "Outcome", "Rule", "before", "drop_where", "duplicate_rows"]
 
 DAY_MS = 86_400_000
 
