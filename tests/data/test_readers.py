@@ -97,6 +97,8 @@ def test_csv_details(tmp_path: Path) -> None:
     assert frame.rows() == [("007", "a|b\nc", 1, 1.5), ("12", None, 2, None)]
     packed = read_table(write(tmp_path / "a.csv.gz", gzip.compress(text.encode())))
     assert_frame_equal(packed, frame)
+    spaced = read_table(write(tmp_path / "c.csv", "user, item\n 1, a\n2, 3\n"))
+    assert spaced.rows() == [(1, " a"), (2, " 3")]
     mixed = "user,item\n" + "".join(f"{i},1\n" for i in range(3000)) + "A7,1\n"
     assert read_table(write(tmp_path / "b.csv", mixed)).schema == {"user": pl.String, "item": pl.Int64}
 
@@ -157,7 +159,8 @@ BROKEN_FILES = {
     "blank": ("a.csv", b"\xef\xbb\xbf \n\n", ReadError, "is empty"),
     "header only": ("a.csv", b"user,item\n", EmptyLogError, "no rows"),
     "doubled names": ("a.csv", b"user,item,user\n1,2,3\n", ColumnError, "'user' more than once"),
-    "ragged": ("a.csv", b"user,item\n1,2\n1,2,3,4\n", ReadError, "cannot be read"),
+    "ragged": ("a.csv", b"user,item\n1,2\n1,2,3,4\n", ReadError, "more cells than the header"),
+    "open quote": ("a.csv", b'user,item\n1,"2\n1,2\n', ReadError, "quote that is not closed"),
     "half parquet": ("a.parquet", half_parquet(), ReadError, "cut off"),
     "half arrow": ("a.arrow", b"ARROW1\0\0abc", ReadError, "cut off"),
     "no json": ("a.jsonl", b'{"user": 1}\n{"user": ', ReadError, "JSON object"),

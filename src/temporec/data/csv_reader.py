@@ -153,7 +153,16 @@ def _parse(source: Path | bytes, separator: str, name: str, options: ReadOptions
             source, separator=separator, infer_schema=False, null_values=_NULLS, glob=False, truncate_ragged_lines=False
         )
     except pl.exceptions.ComputeError as error:
-        if "utf" not in str(error).lower():
+        said = str(error).lower()
+        if "more fields" in said:
+            raise ReadError(
+                f"{options.what} {name} has a line with more cells than the header; mend that line"
+            ) from None
+        if "could not parse" in said:
+            raise ReadError(
+                f"{options.what} {name} has a quote that is not closed, or one inside a cell; double it or remove it"
+            ) from None
+        if "utf" not in said:
             raise
         data = source if isinstance(source, bytes) else source.read_bytes()
         decode_text(data, name, options)
@@ -167,10 +176,13 @@ def _types(frame: pl.DataFrame) -> pl.DataFrame:
 def _typed(column: pl.Series) -> pl.Series:
     """Integer, else decimal, else text; judged on a sample first so that text columns cost nothing."""
     sample = column.drop_nulls().head(1000)
+    if sample.str.contains(r"^\s|\s$").any():  # "1, 2": blanks around numbers mean nothing, in text they may
+        trimmed = _typed(column.str.strip_chars())
+        return trimmed if trimmed.dtype.is_numeric() else column
     for dtype in (pl.Int64, pl.Float64):
         if sample.is_empty() or sample.cast(dtype, strict=False).null_count():
             continue
-        padded = column.str.contains(r"^[+-]?0\d|^\s|\s$|^\+").any() if dtype == pl.Int64 else False
+        padded = column.str.contains(r"^(?:\+|-?0\d|-0$)").any() if dtype == pl.Int64 else False
         if padded:
             return column
         typed = column.cast(dtype, strict=False)
