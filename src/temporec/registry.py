@@ -22,6 +22,7 @@ _ROOMS = {
     "head": "temporec.heads",
     "reader": "temporec.data",
     "baseline": "temporec.baselines",
+    "recommender": "temporec.recommend",
 }
 _entries: dict[str, dict[str, Any]] = {kind: {} for kind in _ROOMS}
 _loaded: set[str] = set()
@@ -53,7 +54,9 @@ def get(kind: str, name: str) -> Any:
     _load(kind)
     if name not in _entries[kind]:
         known = ", ".join(sorted(_entries[kind]))
-        raise UnknownNameError(f"no {kind} named {name!r}; known: {known}. Own classes: @register({kind!r}, ...) first.")
+        raise UnknownNameError(
+            f"no {kind} named {name!r}; known: {known}. Own classes: @register({kind!r}, ...) first."
+        )
     return _entries[kind][name]
 
 

@@ -15,13 +15,14 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 
 class RunOptions(Config):
-    """Options of a run. `device="auto"` takes a GPU where there is one; `precision="auto"` measures before it chooses."""
+    """Options of a run. Device "auto" takes a GPU where there is one; precision "auto" measures before it chooses."""
 
     seed: NonNegativeInt = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Precision = "auto"
     threads: PositiveInt | None = None
     deterministic: bool = True
+    progress: bool = False  # show a progress bar on standard error
 
     def resolve_device(self) -> torch.device:
         """The torch device that `device` means on this machine."""

@@ -72,11 +72,15 @@ class Catalog:
         names = known if columns is None else list(columns)
         for name in names:
             if name not in known:
-                raise ColumnError(f"no text or category column {name!r} in the catalog; it has: {', '.join(known) or 'none'}")
+                raise ColumnError(
+                    f"no text or category column {name!r} in the catalog; it has: {', '.join(known) or 'none'}"
+                )
         if not names:
             return [""] * len(self)
         parts = [
-            pl.col(name).list.join(" ", ignore_nulls=True) if isinstance(self.frame.schema[name], pl.List) else pl.col(name)
+            pl.col(name).list.join(" ", ignore_nulls=True)
+            if isinstance(self.frame.schema[name], pl.List)
+            else pl.col(name)
             for name in names
         ]
         joined = self.frame.select(pl.concat_str(parts, separator=" ", ignore_nulls=True).alias("text"))

@@ -58,7 +58,9 @@ def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, contex
     """
     missing = [name for name in ("user", "item") if name not in frame.columns]
     if missing:
-        raise ColumnError(f"the log has no column {missing[0]!r}; it has {', '.join(frame.columns)}; map it with --{missing[0]}-col")
+        raise ColumnError(
+            f"the log has no column {missing[0]!r}; it has {', '.join(frame.columns)}; map it with --{missing[0]}-col"
+        )
     if frame.is_empty():
         raise EmptyLogError("no events are left in the log; check the column mapping and the cleaning report")
     has_time = "time" in frame.columns
@@ -73,13 +75,20 @@ def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, contex
     kind, kinds = None, ()
     if "kind" in frame.columns:
         kinds = tuple(frame["kind"].cast(pl.String).unique().drop_nulls().sort().to_list())
-        kind = Vocabulary(pl.Series(kinds, dtype=pl.String), first=0, what="kind").encode_series(frame["kind"]).astype(np.int16)
+        kind = (
+            Vocabulary(pl.Series(kinds, dtype=pl.String), first=0, what="kind")
+            .encode_series(frame["kind"])
+            .astype(np.int16)
+        )
     value = frame["value"].cast(pl.Float32).to_numpy() if "value" in frame.columns else None
     log = Interactions(
         frame["user"].to_numpy(), frame["item"].to_numpy(), frame["time"].to_numpy(), users,
-        kind=kind, kinds=kinds, value=value, context={name: frame[name].to_numpy() for name in context}, has_time=has_time,
+        kind=kind, kinds=kinds, value=value, has_time=has_time,
+        context={name: frame[name].to_numpy() for name in context},
     )  # fmt: skip
-    return Dataset(log, catalog, described=0 if items is None else min(len(catalog), items["item"].drop_nulls().n_unique()))
+    return Dataset(
+        log, catalog, described=0 if items is None else min(len(catalog), items["item"].drop_nulls().n_unique())
+    )
 
 
 def _ids(column: pl.Series) -> pl.Series:

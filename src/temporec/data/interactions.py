@@ -41,12 +41,16 @@ class Interactions:
         n = len(self.user)
         for name, column in self.columns().items():
             if len(column) != n:
-                raise DataError(f"column {name!r} has {len(column)} rows, user has {n}; all columns need the same length")
+                raise DataError(
+                    f"column {name!r} has {len(column)} rows, user has {n}; all columns need the same length"
+                )
         if n == 0:
             raise EmptyLogError("the log has no events; check the file, the column mapping and the cleaning report")
         same = np.diff(self.user)
         if (same < 0).any() or (np.diff(self.time)[same == 0] < 0).any():
-            raise UnsortedLogError("events are not sorted by (user, time); build the log with Interactions.from_frame(...)")
+            raise UnsortedLogError(
+                "events are not sorted by (user, time); build the log with Interactions.from_frame(...)"
+            )
         if self.item.min() < 1:
             raise DataError("item numbers start at 1 (0 is padding); encode items with a Catalog first")
         if self.user[0] < 0 or self.user[-1] >= len(self.users):
@@ -72,7 +76,7 @@ class Interactions:
 
     def to_frame(self, items: Vocabulary) -> pl.DataFrame:
         """External ids again: columns user, item, time (UTC milliseconds) and what else the log has."""
-        frame = pl.DataFrame({name: column for name, column in self.columns().items()})
+        frame = pl.DataFrame(self.columns())
         return frame.with_columns(
             user=self.users.ids.gather(self.user),
             item=items.ids.gather(self.item.astype(np.int64) - items.first),

@@ -94,7 +94,9 @@ class Sequences:
             after, has = self._next_basket(rows, rng)
             mask = mask & has
         targets = np.where(mask, log.item[after], 0).astype(np.int64)
-        seconds = np.where(mask, (log.time[after] - log.time[rows]) / 1000.0, 0.0) if log.has_time else np.zeros(mask.shape)
+        seconds = (
+            np.where(mask, (log.time[after] - log.time[rows]) / 1000.0, 0.0) if log.has_time else np.zeros(mask.shape)
+        )
         valid = batch.mask
         return replace(
             batch,

@@ -57,7 +57,10 @@ class Split:
 
 
 def split(
-    dataset: Dataset, protocol: str = "global-time", target: Target = "next_event", cuts: tuple[float, float] = (0.8, 0.9)
+    dataset: Dataset,
+    protocol: str = "global-time",
+    target: Target = "next_event",
+    cuts: tuple[float, float] = (0.8, 0.9),
 ) -> Split:
     """Split by the name of the protocol; `cuts` are shares of events (global-time only)."""
     if protocol == "leave-last-out":
@@ -90,12 +93,22 @@ def leave_last_out(dataset: Dataset, target: Target = "next_event") -> Split:
     kept_user = np.repeat(held, last - first)
     train_rows = ~(kept_user & (back <= 2))
     users = np.flatnonzero(held)
-    return _assemble(dataset, train_rows, [(users, back == 2, back > 2), (users, back == 1, back > 1)], "leave-last-out", target, None)
+    return _assemble(
+        dataset,
+        train_rows,
+        [(users, back == 2, back > 2), (users, back == 1, back > 1)],
+        "leave-last-out",
+        target,
+        None,
+    )
 
 
 def global_time(dataset: Dataset, valid_at: int, test_at: int, target: Target = "next_event") -> Split:
-    """Everything before `valid_at` trains; the first event (or basket) of each user in [valid_at, test_at) validates,
-    and the first one from `test_at` on tests. Histories end at the cut. Times in milliseconds."""
+    """Cut all users at the same moments, in milliseconds.
+
+    Everything before `valid_at` trains; the first event (or basket) of each user in [valid_at, test_at) validates, and
+    the first one from `test_at` on tests. Histories end at the cut.
+    """
     log = dataset.interactions
     if not valid_at < test_at:
         raise DataError(f"valid_at ({valid_at}) must lie before test_at ({test_at})")

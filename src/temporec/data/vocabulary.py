@@ -50,7 +50,7 @@ class Vocabulary:
         return {value: self.first + i for i, value in enumerate(self.ids.to_list())}
 
     def _plain(self, value: Any) -> Id | None:
-        """An id as the vocabulary spells it: "12" means 12 where ids are integers, 12 means "12" where they are text."""
+        """An id as the vocabulary spells it: "12" means 12 where ids are integers, and the other way."""
         if isinstance(value, np.generic):
             value = value.item()
         if self.is_integer and isinstance(value, str):

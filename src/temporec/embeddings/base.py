@@ -1,4 +1,4 @@
-"""Two kinds of embeddings: those of items (a row per item, also used to score) and those of events (time, kind, value)."""
+"""Two kinds of embeddings: of items (a row per item, also used to score) and of events (time, kind, value)."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar

@@ -39,7 +39,9 @@ class IdEmbedding(ItemEmbedding):
         weight = torch.randn(size - 1, dim, generator=generator) * config.std
         if start is not None:
             if start.shape != weight.shape:
-                raise ConfigError(f"vectors to start from have shape {tuple(start.shape)}; needed: {tuple(weight.shape)}")
+                raise ConfigError(
+                    f"vectors to start from have shape {tuple(start.shape)}; needed: {tuple(weight.shape)}"
+                )
             known = start.abs().sum(dim=1) > 0
             scale = config.std / start[known].float().std().clamp(min=1e-12)
             weight = torch.where(known[:, None], start.float() * scale, weight)

@@ -1,4 +1,4 @@
-"""Given vectors per item (text, image, audio, categories, numbers), brought to the model's width by a learned projection."""
+"""Given vectors per item (text, image, audio, categories, numbers), projected to the model's width."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ class VectorEmbeddingConfig(EmbeddingConfig):
 
 @register("embedding", "vectors")
 class VectorEmbedding(ItemEmbedding):
-    """table = vectors W^T; vectors float32 [V + 1, d] are a fixed buffer, row 0 and items without information are zero."""
+    """table = vectors W^T; vectors float32 [V + 1, d] are fixed, row 0 and items without information are zero."""
 
     Config = VectorEmbeddingConfig
     vectors: Tensor

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from temporec.config import Config
 
-__all__ = ["EncoderConfig", "State", "Steps", "TemporalEncoder"]
+__all__ = ["EncoderConfig", "State", "Steps", "TemporalEncoder", "ring_write", "window_mask"]
 
 State = dict[str, Tensor]
 """State of B sequences: every tensor has B as its first dimension, so states can be stacked, picked and cached."""
@@ -63,3 +63,15 @@ class TemporalEncoder(nn.Module, ABC):
     @abstractmethod
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         """One event: x [B, D], dt [B] -> (hidden [B, D], next state). The given state is not changed."""
+
+
+def window_mask(length: int, window: int, device: torch.device) -> Tensor:
+    """Which events each event may see: itself and the `window - 1` before it, bool [T, T]."""
+    age = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)[None, :]
+    return (age >= 0) & (age < window)
+
+
+def ring_write(ring: Tensor, value: Tensor, count: Tensor) -> Tensor:
+    """A copy of a ring [B, L, ...] with `value` [B, ...] in slot `count mod L` of each row."""
+    slot = (count % ring.shape[1]).view(-1, 1, *([1] * (value.dim() - 1)))
+    return ring.scatter(1, slot.expand(-1, 1, *value.shape[1:]), value[:, None].to(ring.dtype))

@@ -21,7 +21,7 @@ class BPRConfig(LossConfig):
 
 @register("loss", "bpr")
 class BPR(Loss):
-    """-mean log sigmoid(s+ - s-), Rendle et al. 2009, with K shared negatives. Smoothing e swaps a share e of the pairs."""
+    """-mean log sigmoid(s+ - s-), Rendle et al. 2009, with K shared negatives. Smoothing swaps a share of the pairs."""
 
     Config = BPRConfig
 

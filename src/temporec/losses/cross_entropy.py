@@ -1,10 +1,10 @@
 """Full softmax cross-entropy over all items, in row chunks, with the gradient formed in the forward pass.
 
-The N x V score matrix never exists: `rows` of it live in one reused buffer. With logits Z = H W^T + b and E = exp(Z - c),
-s = rowsum(E): loss = mean(log s + c - z_target), dH = E W / s - w_target, dW = E^T (H / s) - scatter(H). The division by
-s is moved onto the small factors, so that the buffer is written once, exponentiated once and read three times.
+The N x V score matrix never exists: `rows` of it live in one reused buffer. With logits Z = H W^T + b, E = exp(Z - c)
+and s = rowsum(E): loss = mean(log s + c - z_target), dH = E W / s - w_target, dW = E^T (H / s) - scatter(H). The
+division by s is moved onto the small factors, so the buffer is written once, exponentiated once and read three times.
 
-The shift c is a bound on |z| (Cauchy-Schwarz) and is left out where exp cannot overflow; otherwise it is the row maximum.
+The shift c is the row maximum; it is left out where a bound on |z| (Cauchy-Schwarz) shows that exp cannot overflow.
 """
 
 from typing import Any, Literal
@@ -57,7 +57,12 @@ class CrossEntropy(Loss):
             dtype = torch.get_autocast_dtype(hidden.device.type)
         width = -(-(table.shape[0] - 1) // 16) * 16  # rows start on a cache line
         buffer = self._buffer
-        if buffer is None or buffer.shape != (self.rows, width) or buffer.dtype != dtype or buffer.device != hidden.device:
+        if (
+            buffer is None
+            or buffer.shape != (self.rows, width)
+            or buffer.dtype != dtype
+            or buffer.device != hidden.device
+        ):
             self._buffer = buffer = torch.empty(self.rows, width, dtype=dtype, device=hidden.device)
         smoothing = self.config.label_smoothing
         loss: Tensor = _Chunked.apply(hidden, table, targets, bias, smoothing, buffer)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""gBCE: binary cross-entropy with a generalised positive probability, which undoes the overconfidence of few negatives."""
+"""gBCE: binary cross-entropy with a generalised positive probability, against the overconfidence of few negatives."""
 
 from typing import Literal
 
@@ -25,7 +25,7 @@ class GBCE(Loss):
     """-(beta log sigmoid(s+) + sum over negatives of log sigmoid(-s-)) / (K + 1).
 
     Petrov and Macdonald 2023 (gSASRec): sampling rate a = K / (V - 1), beta = a (t (1 - 1/a) + 1/a).
-    Deviation: negatives are shared by the batch, and the sum is divided by K + 1. Label smoothing moves the positive target.
+    Deviation: negatives are shared by the batch, and the sum is divided by K + 1. Smoothing moves the positive target.
     """
 
     Config = GBCEConfig

@@ -1,22 +1,25 @@
 """What every recommender can do: a neural model, a baseline and the HTTP client share this protocol."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self, Unpack
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
+from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.catalog import Catalog
-from temporec.data.dataset import Dataset
+from temporec.data.dataset import Dataset, build_dataset
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import UnknownIdError
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
-from temporec.recommend.query import Event, Query, Recommendation, Recommendations, milliseconds
+from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
+from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 
 __all__ = ["Recommender", "histories_of"]
 
@@ -34,15 +37,47 @@ class Recommender(ABC):
         exclude_seen: the default of the filter "seen", from the log's repeat rate.
     """
 
+    kind: str  # name in the manifest of a saved folder: "neural" or "baseline:NAME"
+    dataset: Dataset
     catalog: Catalog
     users: Vocabulary
     log: Histories
     popularity: Tensor
     exclude_seen: bool = True
 
+    def save(self, folder: str | Path, extra: Callable[[Path], None] | None = None) -> None:
+        """Write everything into a folder of plain files, all or nothing; `extra` may add files before it is closed."""
+        with new_folder(Path(folder), self.kind) as part:
+            save_dataset(part, self.dataset)
+            self.write(part)
+            if extra is not None:
+                extra(part)
+
+    @staticmethod
+    def load(folder: str | Path) -> "Recommender":
+        """The recommender of a saved folder; hashes are checked, nothing in it is executed.
+
+        Raises:
+            CheckpointError: the folder is missing, incomplete, damaged or from a newer version.
+        """
+        folder = Path(folder)
+        kind, _, name = str(read_manifest(folder)["kind"]).partition(":")
+        cls: type[Recommender] = registry.get("baseline" if kind == "baseline" else "recommender", name or kind)
+        return cls.read(folder, load_dataset(folder))
+
+    @abstractmethod
+    def write(self, folder: Path) -> None:
+        """Write what was learned into an open folder (the data set is written already)."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, folder: Path, dataset: Dataset) -> Self:
+        """The inverse of `write`."""
+
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
         """Take over catalog, users and histories of a data set."""
         log = dataset.interactions
+        self.dataset = dataset
         self.catalog, self.users = dataset.catalog, log.users
         self.log = histories_of(dataset)
         counts = np.bincount(log.item, minlength=self.catalog.size).astype(np.float32)
@@ -58,31 +93,21 @@ class Recommender(ABC):
         one. Must depend on nothing but the histories and what was fitted.
         """
 
-    def recommend(
-        self,
-        query: Query | None = None,
-        *,
-        user: Id | None = None,
-        history: Sequence[Id | Event] = (),
-        k: int = 10,
-        at: Any = None,
-        filters: Filters | None = None,
-        candidates: Sequence[Id] | None = None,
-    ) -> Recommendations:
-        """The best items for one user or history, external ids in and out.
+    def recommend(self, query: Query | None = None, **fields: Unpack[QueryFields]) -> Recommendations:
+        """The best items for one user or history, external ids in and out: `recommend(user=7, k=5)`.
 
         Raises:
             UnknownIdError: an item of history, candidates or filters, or a user without a history, is not known.
         """
-        if query is None:
-            query = Query(user=user, history=history, k=k, at=at, candidates=candidates, filters=filters or Filters())
+        query = query or Query(**fields)
         histories = self.histories([query])
         known = len(histories.items) > 0
         scores = self.score(histories)[0] if known else self.popularity.clone()
-        mask = self.mask(query, histories.items)
-        return self._answer(scores, mask, query, "model" if known else "popularity")
+        return self._answer(scores, self.mask(query, histories.items), query, "model" if known else "popularity")
 
-    def recommend_many(self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None) -> pl.DataFrame:
+    def recommend_many(
+        self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None
+    ) -> pl.DataFrame:
         """Top-k of many known users (all by default): columns user, rank, item, score, probability."""
         numbers = np.arange(len(self.users)) if users is None else self.users.encode(users).astype(np.int64)
         filters = filters or Filters()
@@ -139,17 +164,18 @@ class Recommender(ABC):
 
         All or nothing: an item that the catalog does not have is refused by name. Returns the number of events.
         """
-        item = self.catalog.vocabulary.encode(events["item"].to_list())
-        time = events["time"].to_numpy() if "time" in events.columns else np.full(len(events), self.log.times.max(initial=0))
-        users = self.users.extended(events["user"].cast(self.users.ids.dtype))
-        old = np.repeat(np.arange(len(self.users)), self.log.lengths)
-        user = np.concatenate([old, users.encode_series(events["user"])])
-        items, times = np.concatenate([self.log.items, item]), np.concatenate([self.log.times, time])
-        order = np.lexsort((np.arange(len(user)), times, user))
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=len(users)))]).astype(np.int64)
-        numbers = np.arange(len(users), dtype=np.int32)
-        self.log = Histories(items[order], times[order], offsets, None, numbers, self.log.has_time)
-        self.users = users
+        self.catalog.vocabulary.encode(events["item"].to_list())
+        old = self.dataset.interactions.to_frame(self.catalog.vocabulary)
+        if self.log.has_time and "time" not in events.columns:
+            events = events.with_columns(time=pl.lit(int(self.log.times.max(initial=0)), pl.Int64))
+        if self.dataset.interactions.kind is not None:
+            old = old.with_columns(kind=pl.Series(self.dataset.interactions.kinds, dtype=pl.String).gather(old["kind"]))
+        new = events.select(pl.col(name).cast(old.schema[name]) for name in old.columns if name in events.columns)
+        if not self.log.has_time:
+            old, new = old.drop("time"), new.drop("time", strict=False)
+        frame = pl.concat([old, new], how="diagonal")
+        dataset = build_dataset(frame, self.catalog.frame, tuple(self.dataset.interactions.context))
+        self.remember(Dataset(dataset.interactions, self.catalog, self.dataset.described))
         return len(events)
 
     def histories(self, queries: Sequence[Query]) -> Histories:
@@ -166,7 +192,8 @@ class Recommender(ABC):
     def _user_numbers(self, queries: Sequence[Query]) -> np.ndarray:
         known = [q.user in self.users if q.user is not None else False for q in queries]
         return np.asarray(
-            [int(self.users.encode([q.user])[0]) if k else -1 for q, k in zip(queries, known, strict=True)], dtype=np.int32
+            [int(self.users.encode([q.user])[0]) if k else -1 for q, k in zip(queries, known, strict=True)],
+            dtype=np.int32,
         )
 
     def _events(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
@@ -177,8 +204,8 @@ class Recommender(ABC):
             items, times = self.log.items[span], self.log.times[span]
         elif query.user is not None and not query.history:
             raise UnknownIdError(
-                f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user at all "
-                "for what is popular"
+                f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user "
+                "at all for what is popular"
             )
         if query.history:
             events = [e if isinstance(e, Event) else Event(e) for e in query.history]
@@ -215,7 +242,10 @@ class Recommender(ABC):
     def _answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:
         scores = scores.masked_fill(~mask, -torch.inf)
         total = torch.logsumexp(scores, dim=0)
-        values, items = top_k(scores[None, :], query.k)
+        if query.diversity > 0:
+            values, items = self._diverse(scores, query)
+        else:
+            values, items = top_k(scores[None, :], query.k)
         finite = torch.isfinite(values[0])
         numbers, values = items[0][finite].numpy(), values[0][finite]
         rows = zip(
@@ -224,6 +254,15 @@ class Recommender(ABC):
         )  # fmt: skip
         answers = tuple(Recommendation(item, score, probability, title) for item, score, probability, title in rows)
         return Recommendations(answers, query.user, source)
+
+    def _diverse(self, scores: Tensor, query: Query) -> tuple[Tensor, Tensor]:
+        """MMR over the best `10 k` items, in units of their probability."""
+        values, items = top_k(scores[None, :], min(10 * query.k, len(scores)))
+        kept = torch.isfinite(values[0])
+        values, items = values[0][kept], items[0][kept]
+        vectors = torch.stack([self.item_scores(int(item))[items] for item in items]).nan_to_num(neginf=0.0)
+        picked = mmr(torch.softmax(values, dim=0), vectors, query.k, query.diversity)
+        return values[picked][None, :], items[picked][None, :]
 
     def chunks(self, histories: Histories, size: int = CHUNK) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Scores of many histories, some rows at a time: (row numbers, scores [b, V + 1])."""

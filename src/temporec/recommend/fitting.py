@@ -4,36 +4,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
 from temporec.data.sequences import Sequences
-from temporec.data.split import Cases, Target
-from temporec.metrics.ranking import ndcg
+from temporec.data.split import Cases
+from temporec.metrics.ranking import accuracy, ndcg
 from temporec.metrics.ranks import rank_targets
-from temporec.model import ModelConfig, SequenceModel
-from temporec.recommend.inputs import TextConfig, TextVectors, build_inputs
-from temporec.recommend.recommender import NeuralRecommender
+from temporec.model import SequenceModel
+from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.inputs import build_inputs
+from temporec.recommend.recommender import Inputs, NeuralRecommender
 from temporec.runtime import RunOptions, random_state
 from temporec.training.listeners import EpochRecord, Listener
-from temporec.training.trainer import Trainer, TrainingConfig
+from temporec.training.trainer import Trainer
 
-__all__ = ["FitConfig", "Fitted", "fit_recommender", "hide_seen", "validation_ndcg"]
-
-
-class FitConfig(ModelConfig):
-    """Everything that decides what a fitted recommender is."""
-
-    text: TextConfig = TextConfig()
-    training: TrainingConfig = TrainingConfig()
-    target: Target = "next_event"
-    validation_cases: int = Field(20_000, ge=1)  # more are sampled, with the seed
+__all__ = ["Fitted", "fit_recommender", "hide_seen", "validation_ndcg"]
 
 
 @dataclass(frozen=True)
@@ -41,12 +31,9 @@ class Fitted:
     """A recommender and how it came about."""
 
     recommender: NeuralRecommender
-    vectors: TextVectors
     records: list[EpochRecord]
     epochs: int  # that validation chose
     seconds: float
-    event_options: dict[str, dict[str, Any]]
-    vector_dim: int | None  # width of projected vectors (fuse = add, only)
 
 
 def fit_recommender(
@@ -67,35 +54,35 @@ def fit_recommender(
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
-    recommender = NeuralRecommender(model, train, exclude_seen)
-    width = None if inputs.vectors is None else int(inputs.vectors.shape[1])
-    seconds = time.perf_counter() - began
-    return Fitted(recommender, vectors, progress.records, progress.best_epochs, seconds, inputs.options, width)
+    recommender = NeuralRecommender(model, train, exclude_seen, Inputs(vectors, inputs))
+    return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 
 def _validator(
     train: Dataset, valid: Cases, config: FitConfig, options: RunOptions, exclude_seen: bool
-) -> Callable[[SequenceModel], float]:
+) -> Callable[[SequenceModel], tuple[float, float]]:
     known = np.flatnonzero(valid.histories.lengths > 0)
     if len(known) > config.validation_cases:
         known = np.sort(random_state(options.seed, 3).choice(known, config.validation_cases, replace=False))
     cases = valid.rows(known)
 
-    def validate(model: SequenceModel) -> float:
+    def validate(model: SequenceModel) -> tuple[float, float]:
         return validation_ndcg(NeuralRecommender(model, train, exclude_seen), cases)
 
     return validate
 
 
-def validation_ndcg(recommender: NeuralRecommender, cases: Cases, k: int = 10) -> float:
-    """Mean NDCG@k over all items, pessimistic ties, seen items left out where the recommender does so."""
-    total = 0.0
+def validation_ndcg(recommender: NeuralRecommender, cases: Cases, k: int = 10) -> tuple[float, float]:
+    """Mean NDCG@k and top-1 accuracy: all items, pessimistic ties, seen items left out if the recommender does so."""
+    total = first = 0.0
     for rows, scores in recommender.chunks(cases.histories):
         part = cases.rows(rows)
         if recommender.exclude_seen:
             hide_seen(scores, part.histories)
-        total += float(np.nansum(ndcg(rank_targets(scores, part.targets, part.offsets), part.offsets, k)))
-    return total / len(cases)
+        ranks = rank_targets(scores, part.targets, part.offsets)
+        total += float(np.nansum(ndcg(ranks, part.offsets, k)))
+        first += float(np.nansum(accuracy(ranks, part.offsets)))
+    return total / len(cases), first / len(cases)
 
 
 def hide_seen(scores: Tensor, histories: Histories) -> None:

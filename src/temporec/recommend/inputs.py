@@ -1,6 +1,6 @@
 """What a data set contributes to a model: text vectors for the id table, event kinds, the scale of values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +37,7 @@ class TextVectors:
     def __init__(self, config: TextConfig, seed: int = 0) -> None:
         self.config = config
         self.vectorizer = TextVectorizer(TextVectorConfig(dim=config.dim, seed=seed))
+        self.fitted = False
 
     def fit(self, catalog: Catalog) -> np.ndarray | None:
         """Vectors float32 [V, d]; None where the catalog has nothing to say or the config does not want it."""
@@ -45,12 +46,21 @@ class TextVectors:
         if self.config.encoder == "given":
             return given_vectors(catalog, self.config.columns)
         texts = catalog.texts(self.config.columns)
-        return self.vectorizer.fit_transform(texts) if any(texts) else None
+        self.fitted = any(texts)
+        return self.vectorizer.fit_transform(texts) if self.fitted else None
 
     def save(self, folder: Path) -> None:
         """Write the fitted transform, where there is one."""
-        if self.config.encoder == "tfidf":
+        if self.fitted:
             self.vectorizer.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, config: TextConfig) -> "TextVectors":
+        """The fitted transform of a saved folder."""
+        made = cls(config)
+        if (folder / "text_vectors.json").exists():
+            made.vectorizer, made.fitted = TextVectorizer.load(folder), True
+        return made
 
 
 def given_vectors(catalog: Catalog, columns: Sequence[str] | None) -> np.ndarray:
@@ -64,7 +74,9 @@ def given_vectors(catalog: Catalog, columns: Sequence[str] | None) -> np.ndarray
         width = max((len(row) for row in rows if row is not None), default=0)
         wrong = next((i for i, row in enumerate(rows) if row is not None and len(row) != width), None)
         if wrong is not None or width == 0:
-            raise ConfigError(f"vectors in column {name!r} must all have one width; item row {wrong} differs from {width}")
+            raise ConfigError(
+                f"vectors in column {name!r} must all have one width; item row {wrong} differs from {width}"
+            )
         parts.append(np.asarray([row if row is not None else [0.0] * width for row in rows], dtype=np.float32))
     joined = np.concatenate(parts, axis=1)
     if not np.isfinite(joined).all():
@@ -72,9 +84,7 @@ def given_vectors(catalog: Catalog, columns: Sequence[str] | None) -> np.ndarray
     return joined
 
 
-def build_inputs(
-    dataset: Dataset, config: ModelConfig, text: TextConfig, transform: Callable[[np.ndarray], np.ndarray] | None = None
-) -> tuple[ModelInputs, TextVectors]:
+def build_inputs(dataset: Dataset, config: ModelConfig, text: TextConfig) -> tuple[ModelInputs, TextVectors]:
     """Fit the transforms on a (training) data set and give what the model needs."""
     vectors = TextVectors(text)
     raw = vectors.fit(dataset.catalog)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import polars as pl
 
@@ -11,7 +11,7 @@ from temporec.data.vocabulary import Id
 from temporec.errors import DataError
 from temporec.ranking.filters import Filters
 
-__all__ = ["Event", "Query", "Recommendation", "Recommendations", "milliseconds"]
+__all__ = ["Event", "Query", "QueryFields", "Recommendation", "Recommendations", "milliseconds"]
 
 Moment = datetime | int | float | str
 
@@ -35,6 +35,7 @@ class Query:
         k: how many items.
         candidates: rank only these items.
         filters: what may not be shown.
+        diversity: 0 = by score alone; up to 1 = items as unlike each other as possible (MMR).
     """
 
     user: Id | None = None
@@ -43,12 +44,27 @@ class Query:
     k: int = 10
     candidates: Sequence[Id] | None = None
     filters: Filters = field(default_factory=Filters)
+    diversity: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.diversity <= 1.0:
+            raise DataError(f"diversity must lie between 0 and 1; got {self.diversity!r}")
         if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
             raise DataError(f"k must be a whole number of at least 1; got {self.k!r}")
         if isinstance(self.history, str):
             raise DataError(f"history must be a list of item ids, oldest first; got the text {self.history!r}")
+
+
+class QueryFields(TypedDict, total=False):
+    """The fields of a `Query` as keyword arguments."""
+
+    user: Id | None
+    history: Sequence[Id | Event]
+    at: Moment | None
+    k: int
+    candidates: Sequence[Id] | None
+    filters: Filters
+    diversity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +79,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Recommendations:
-    """The answer to one query, best first. `source` says what ranked: the model, or popularity where nothing is known."""
+    """The answer to one query, best first. `source`: the model, or popularity where nothing is known."""
 
     items: tuple[Recommendation, ...]
     user: Id | None = None
@@ -96,7 +112,9 @@ def milliseconds(moment: Moment) -> int:
         try:
             moment = datetime.fromisoformat(moment.strip())
         except ValueError:
-            raise DataError(f"time {moment!r} is not ISO 8601; write it like 2011-12-09T12:50 or as epoch seconds") from None
+            raise DataError(
+                f"time {moment!r} is not ISO 8601; write it like 2011-12-09T12:50 or as epoch seconds"
+            ) from None
     if isinstance(moment, datetime):
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not abs(moment) < 1e11:

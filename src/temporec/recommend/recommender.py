@@ -1,28 +1,51 @@
 """The recommender around a trained SequenceModel."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
-from temporec.model import SequenceModel
+from temporec.errors import CheckpointError
+from temporec.model import ModelInputs, SequenceModel
 from temporec.recommend.base import Recommender
+from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.inputs import TextVectors
 
-__all__ = ["NeuralRecommender"]
+__all__ = ["Inputs", "NeuralRecommender"]
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the training data contributed: fitted transforms, and the inputs that the model was built from."""
+
+    vectors: TextVectors
+    model: ModelInputs
+
+
+@registry.register("recommender", "neural")
 class NeuralRecommender(Recommender):
     """Scores all items with one forward pass over the last `max_len` events and one product with the item vectors.
 
     Item vectors are computed once per set of weights; scores are written into one reused buffer.
     """
 
-    def __init__(self, model: SequenceModel, dataset: Dataset | None = None, exclude_seen: bool = True) -> None:
+    kind = "neural"
+
+    def __init__(
+        self, model: SequenceModel, dataset: Dataset, exclude_seen: bool = True, inputs: Inputs | None = None
+    ) -> None:
         self.model = model.eval()
-        self.exclude_seen = exclude_seen
-        if dataset is not None:
-            self.remember(dataset, exclude_seen)
+        self.inputs = inputs
+        self.remember(dataset, exclude_seen)
         self._buffer: Tensor | None = None
         self.refresh()
 
@@ -76,3 +99,34 @@ class NeuralRecommender(Recommender):
             result[torch.from_numpy(rows)] = part
         assert result is not None
         return result
+
+    def write(self, folder: Path) -> None:
+        """model.safetensors, model.json and the fitted text vectors."""
+        if self.inputs is None:
+            raise CheckpointError("this recommender has no fitted inputs; save the one that fit_recommender returned")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
+        save_file(weights, folder / "model.safetensors")
+        vectors = self.inputs.model.vectors
+        plain = {
+            "config": self.model.config.to_dict(),
+            "exclude_seen": self.exclude_seen,
+            "event_options": self.inputs.model.options,
+            "vector_dim": None if vectors is None else int(vectors.shape[1]),
+        }
+        (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
+        self.inputs.vectors.save(folder)
+
+    @classmethod
+    def read(cls, folder: Path, dataset: Dataset) -> Self:
+        """From what `write` wrote; reads JSON and tensors, executes nothing."""
+        try:
+            plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+            config = FitConfig.of(plain["config"])
+            width = plain["vector_dim"]
+            vectors = None if width is None else torch.zeros(len(dataset.catalog), width)
+            inputs = ModelInputs(dataset.catalog.size, None, vectors, plain["event_options"])
+            model = SequenceModel(config, inputs)
+            model.load_state_dict(load_file(folder / "model.safetensors"))
+            return cls(model, dataset, plain["exclude_seen"], Inputs(TextVectors.load(folder, config.text), inputs))
+        except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+            raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None

@@ -51,15 +51,15 @@ class Progress:
         self.loss_sum += loss
         self.events += events
 
-    def end_epoch(self, value: float | None, seconds: float, stopping: EarlyStopping) -> None:
-        best = value is not None and stopping.best_epoch == self.epoch
-        self.records.append(EpochRecord(self.epoch + 1, self.mean_loss, value, round(seconds, 3), self.events, best))
+    def end_epoch(self, figures: tuple[float | None, float | None], seconds: float, stopping: EarlyStopping) -> None:
+        best = figures[0] is not None and stopping.best_epoch == self.epoch
+        self.records.append(EpochRecord(self.epoch + 1, self.mean_loss, *figures, round(seconds, 3), self.events, best))
         self.stopping = (stopping.best, stopping.best_epoch, stopping.waited)
         self.epoch, self.step, self.loss_sum, self.events, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
 
 
 class ResumeFolder:
-    """`root/NNNNNNNN/` holds one complete state, `root/current` names it; a new one is written beside and then named."""
+    """`root/NNNNNNNN/` holds one complete state, `root/current` names it; a new one is written beside, then named."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -84,7 +84,9 @@ class ResumeFolder:
             if value is not None:
                 tensors[name] = value
         for name, values in tensors.items():
-            save_file({key: value.detach().contiguous() for key, value in values.items()}, target / f"{name}.safetensors")
+            save_file(
+                {key: value.detach().contiguous() for key, value in values.items()}, target / f"{name}.safetensors"
+            )
         plain = {key: value for key, value in asdict(_plain(progress)).items() if key not in ("average", "best")}
         (target / "progress.json").write_text(json.dumps(plain), encoding="utf-8")
         fsync_folder(target)
@@ -101,7 +103,9 @@ class ResumeFolder:
             plain = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
             model.load_state_dict(load_file(folder / "model.safetensors"))
             _load_optimizer(optimizer, load_file(folder / "optimizer.safetensors"))
-            extra = {n: load_file(f) if (f := folder / f"{n}.safetensors").exists() else None for n in ("average", "best")}
+            extra = {
+                n: load_file(f) if (f := folder / f"{n}.safetensors").exists() else None for n in ("average", "best")
+            }
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise CheckpointError(
                 f"the unfinished run in {self.root} cannot be resumed ({' '.join(str(error).split())[:200]}); "

@@ -1,4 +1,4 @@
-"""Who hears about a training run: nobody, a CSV file, several at once. The progress bar and trackers are listeners too."""
+"""Who hears about a training run: nobody, a CSV file, several at once; progress bar and trackers too."""
 
 import csv
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ __all__ = ["CsvLog", "EpochRecord", "Listener", "Listeners", "Silent"]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean training loss, validation NDCG@10 (None = not validated), seconds of training, events."""
+    """One epoch: mean training loss, NDCG@10 and top-1 accuracy on validation (None: not done), seconds, events."""
 
     epoch: int
     loss: float
     validation: float | None
+    accuracy: float | None
     seconds: float
     events: int
     best: bool = False

@@ -1,5 +1,6 @@
 """The training loop: it fits on one screen and belongs to us; Fabric only moves tensors and sets the precision."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from temporec.training.stopping import EarlyStopping
 
 __all__ = ["Trainer", "TrainingConfig"]
 
-Validate = Callable[[SequenceModel], float]
+Validate = Callable[[SequenceModel], tuple[float, float]]  # NDCG@10 (decides), top-1 accuracy
 
 
 class TrainingConfig(Config):
@@ -100,13 +101,13 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 self._after_step(progress, model, optimizer, loss.detach(), int(batch.lengths.sum()))
             seconds = progress.seconds + time.perf_counter() - began
-            value = None
+            value = accuracy = None
             if validate is not None and progress.epoch >= self.config.validate_from:
                 with self._averaged(model, progress.average):
-                    value = validate(model.eval())
+                    value, accuracy = validate(model.eval())
                     if stopping.update(value, progress.epoch):
                         progress.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            progress.end_epoch(value, seconds, stopping)
+            progress.end_epoch((value, accuracy), seconds, stopping)
             self._save(progress, model, optimizer, force=True)
             self.listener.epoch(progress.records[-1])
         self.listener.close()
@@ -147,7 +148,7 @@ class Trainer:
         self, progress: Progress, model: SequenceModel, optimizer: torch.optim.Optimizer, loss: Tensor, events: int
     ) -> None:
         value = float(loss)
-        if value != value or abs(value) == float("inf"):
+        if not math.isfinite(value):
             raise TrainingError(
                 f"the loss became {value} in epoch {progress.epoch + 1}, step {progress.step + 1}; lower training.lr "
                 f"(now {self.config.lr}) or set training.clip"
@@ -155,12 +156,18 @@ class Trainer:
         progress.add(value, events)
         if progress.average is not None:
             decay = min(self.config.average, (1 + progress.total_steps) / (10 + progress.total_steps))
-            floats = [(a, s) for a, s in zip(progress.average.values(), model.state_dict().values()) if a.is_floating_point()]
+            floats = [
+                (a, s)
+                for a, s in zip(progress.average.values(), model.state_dict().values(), strict=True)
+                if a.is_floating_point()
+            ]
             torch._foreach_lerp_([a for a, _ in floats], [s for _, s in floats], 1.0 - decay)
         self.listener.step(progress.epoch, progress.step, progress.mean_loss, events)
         self._save(progress, model, optimizer)
 
-    def _save(self, progress: Progress, model: SequenceModel, optimizer: torch.optim.Optimizer, force: bool = False) -> None:
+    def _save(
+        self, progress: Progress, model: SequenceModel, optimizer: torch.optim.Optimizer, force: bool = False
+    ) -> None:
         if self.folder is not None and (force or time.monotonic() - self.folder.saved_at >= self.every):
             self.folder.save(progress, model, optimizer)
 

@@ -70,7 +70,9 @@ def _check_learnable(catalog: Catalog, dataset: Dataset) -> None:
     log = dataset.interactions
     if len(set(log.item[:1000].tolist())) < 2 and log.item.min() == log.item.max():
         only = catalog.vocabulary.decode([int(log.item[0])])[0]
-        raise EmptyLogError(f"all {len(log):,} events are about one item ({only!r}); a recommender needs at least two items")
+        raise EmptyLogError(
+            f"all {len(log):,} events are about one item ({only!r}); a recommender needs at least two items"
+        )
     if len(log.users) == len(log):
         raise EmptyLogError(
             f"no history has two events ({len(log):,} events of as many users), so there is no next item to learn; "

@@ -6,7 +6,7 @@ from typing import Any
 
 from temporec import registry
 from temporec.errors import ConfigError, UnknownNameError
-from temporec.recommend.fitting import FitConfig
+from temporec.recommend.fit_config import FitConfig
 
 __all__ = ["PRESETS", "fit_config"]
 
@@ -22,7 +22,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def fit_config(model: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> FitConfig:
+def fit_config(
+    model: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+) -> FitConfig:
     """The settings of a preset, or of a file, with dotted overrides on top.
 
     Changing `encoder.kind` keeps the options that both encoders have.
@@ -34,7 +36,9 @@ def fit_config(model: str | None = None, file: str | Path | None = None, overrid
     else:
         name = model or "transformer"
         if name not in PRESETS:
-            raise UnknownNameError(f"no model named {name!r}; known: {', '.join(PRESETS)}; or write a file for --config")
+            raise UnknownNameError(
+                f"no model named {name!r}; known: {', '.join(PRESETS)}; or write a file for --config"
+            )
         config = FitConfig.of(PRESETS[name])
     return override(config, overrides or {})
 

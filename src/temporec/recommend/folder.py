@@ -4,25 +4,20 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.errors import CheckpointError
-from temporec.model import ModelInputs, SequenceModel
-from temporec.recommend.fitting import FitConfig, Fitted
-from temporec.recommend.recommender import NeuralRecommender
 from temporec.training.checkpoint import fsync_folder
 
-__all__ = ["FORMAT", "load_dataset", "load_neural", "new_folder", "read_manifest", "save_dataset", "save_neural"]
+__all__ = ["FORMAT", "load_dataset", "new_folder", "read_manifest", "save_dataset"]
 
 FORMAT = 1
 
@@ -83,6 +78,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def save_dataset(folder: Path, dataset: Dataset) -> None:
+    """catalog.parquet, histories.parquet (external ids) and dataset.json."""
     dataset.catalog.frame.write_parquet(folder / "catalog.parquet")
     log = dataset.interactions
     frame = log.to_frame(dataset.catalog.vocabulary)
@@ -102,40 +98,6 @@ def load_dataset(folder: Path) -> Dataset:
     items = pl.read_parquet(folder / "catalog.parquet")
     dataset = build_dataset(frame, items, plain["context"])
     return Dataset(dataset.interactions, dataset.catalog, plain["described"])
-
-
-def save_neural(folder: Path, fitted: Fitted, config: FitConfig, dataset: Dataset) -> None:
-    """Write model, transforms and data of a fitted recommender into an open folder."""
-    model = fitted.recommender.model
-    save_file({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}, folder / "model.safetensors")
-    plain = {
-        "config": config.to_dict(),
-        "exclude_seen": fitted.recommender.exclude_seen,
-        "event_options": fitted.event_options,
-        "vector_dim": fitted.vector_dim,
-    }
-    (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
-    fitted.vectors.save(folder)
-    save_dataset(folder, dataset)
-
-
-def load_neural(folder: Path, manifest: Mapping[str, Any] | None = None) -> NeuralRecommender:
-    """A recommender from what `save_neural` wrote; reads JSON, Parquet and tensors, executes nothing."""
-    folder = Path(folder)
-    if manifest is None:
-        read_manifest(folder)
-    try:
-        plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        config = FitConfig.of(plain["config"])
-        dataset = load_dataset(folder)
-        width = plain["vector_dim"]
-        vectors = None if width is None else torch.zeros(len(dataset.catalog), width)
-        inputs = ModelInputs(dataset.catalog.size, None, vectors, plain["event_options"])
-        model = SequenceModel(config, inputs)
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    return NeuralRecommender(model, dataset, plain["exclude_seen"])
 
 
 def _hash(path: Path) -> str:

@@ -1,0 +1,41 @@
+"""`temporec`: the command line. Every verb is a Python function of the same name too."""
+
+from typing import Annotated
+
+import typer
+
+from temporec import __version__
+from temporec.cli import compare, demo, describe, doctor, evaluate, fit, recommend, similar
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="temporec",
+    help="From a raw, timestamped log to honest next-item recommendations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (demo, doctor, fit, evaluate, compare, recommend, similar, describe):
+    app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a raw, timestamped log to honest next-item recommendations."""
+
+
+def run() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,25 @@
+"""temporec similar."""
+
+from typing import Annotated
+
+import typer
+
+from temporec.cli import options as o
+from temporec.cli.guard import echo, echo_json, guarded
+
+__all__ = ["similar"]
+
+
+@guarded
+def similar(
+    folder: Annotated[str, typer.Argument(help="Folder that `fit` wrote.", metavar="DIR")],
+    item: Annotated[str, typer.Option("--item", help="An item id.")],
+    k: Annotated[int, typer.Option("--k", help="How many items.")] = 10,
+    json_: o.As_json = False,
+) -> None:
+    """The items closest to one item."""
+    from temporec.recommend.base import Recommender
+    from temporec.workflow.answers import table
+
+    answer = Recommender.load(folder).similar(item, k)
+    echo_json(answer.to_dict()) if json_ else echo(table(answer))
