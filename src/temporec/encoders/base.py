@@ -5,12 +5,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from temporec.config import Config
 
-__all__ = ["EncoderConfig", "State", "Steps", "TemporalEncoder", "ring_write", "window_mask"]
+__all__ = [
+    "EncoderConfig",
+    "State",
+    "Steps",
+    "TemporalEncoder",
+    "dropout",
+    "exact_float",
+    "gap_bias",
+    "gap_buckets",
+    "ring_write",
+    "window_mask",
+]
 
 State = dict[str, Tensor]
 """State of B sequences: every tensor has B as its first dimension, so states can be stacked, picked and cached."""
@@ -75,3 +87,32 @@ def ring_write(ring: Tensor, value: Tensor, count: Tensor) -> Tensor:
     """A copy of a ring [B, L, ...] with `value` [B, ...] in slot `count mod L` of each row."""
     slot = (count % ring.shape[1]).view(-1, 1, *([1] * (value.dim() - 1)))
     return ring.scatter(1, slot.expand(-1, 1, *value.shape[1:]), value[:, None].to(ring.dtype))
+
+
+def dropout(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Dropout with a third of the cost on a CPU: 16 random bits decide each element, so `rate` is rounded to 2^-16.
+
+    The bits come from torch's default generator, as in `F.dropout`, which other devices use.
+    """
+    if not training or rate == 0.0 or x.device.type != "cpu":
+        return F.dropout(x, rate, training)
+    keep = max(1, 65536 - round(rate * 65536))
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) < keep - 32768
+    return x * kept.to(x.dtype).mul_(65536 / keep)
+
+
+def exact_float(device: torch.device) -> torch.dtype:
+    """The float in which seconds since the first event are exact: 64 bits wherever the device has them."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def gap_buckets(now: Tensor, then: Tensor, buckets: int) -> Tensor:
+    """Bucket floor(2 log2(1 + seconds)) of the gap between two times (broadcast), int64 in [0, buckets)."""
+    gap = (now - then).float().clamp_(min=0.0)
+    return gap.add_(1.0).log2_().mul_(2.0).long().clamp_(max=buckets - 1)
+
+
+def gap_bias(table: Tensor, buckets: Tensor) -> Tensor:
+    """Rows of a table [N] by bucket (any shape); index_select has by far the cheapest gradient on a CPU."""
+    return table.index_select(0, buckets.flatten()).view(buckets.shape)

@@ -31,7 +31,7 @@ class HSTUConfig(EncoderConfig):
 
 @register("encoder", "hstu")
 class HSTU(TemporalEncoder):
-    """Zhai et al. 2024, "Actions speak louder than words", section 3:
+    """Zhai et al. 2024, "Actions speak louder than words", section 3.
 
     U, V, Q, K = split(SiLU(W1 norm(X))); A = SiLU(Q K^T + bias_position + bias_time) / max_len, causal;
     Y = X + W2 (norm(A V) * U).

@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from temporec.encoders.base import EncoderConfig, State, Steps, TemporalEncoder
+from temporec.encoders.base import EncoderConfig, State, Steps, TemporalEncoder, dropout
 from temporec.registry import register
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUConfig", "LSTMConfig", "RNNConfig"]
 
 
 class RecurrentConfig(EncoderConfig):
-    """Options of recurrent encoders; `residual` adds the input of each layer after the first to its output."""
+    """Options of recurrent encoders; `dropout` stands between layers."""
 
-    residual: bool = False
+    residual: bool = True  # the output of a layer is cell(input) + input
 
 
 class RNNConfig(RecurrentConfig):
@@ -36,10 +36,16 @@ class GRUConfig(RecurrentConfig):
     kind: Literal["gru"] = "gru"
 
 
-class _Recurrent(TemporalEncoder):
-    """Stacked layers with dropout between them. Causal, so right padding needs no packing."""
+_ROWS = 16  # below this many rows, matrix products take other kernels that differ in the last bit
 
-    cell: type[nn.RNNBase]
+
+class _Recurrent(TemporalEncoder):
+    """Stacked layers on torch's fused kernels. Causal, so right padding needs no packing.
+
+    Without gradients the states of valid events are equal to the last bit with any number of pads.
+    """
+
+    cell: type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
@@ -49,15 +55,18 @@ class _Recurrent(TemporalEncoder):
 
     def forward(self, steps: Steps) -> Tensor:
         x = steps.x
+        batch, length = x.shape[:2]
+        if 0 < batch * length < _ROWS:
+            x = F.pad(x, (0, 0, 0, -(-_ROWS // batch) - length))
         for i, layer in enumerate(self.layers):
             y: Tensor = layer(x)[0]
             x = self._join(i, x, y)
-        return x
+        return x[:, :length]
 
     def _join(self, i: int, x: Tensor, y: Tensor) -> Tensor:
-        if self.residual and i:
+        if self.residual:
             y = y + x
-        return y if i == len(self.layers) - 1 else F.dropout(y, self.config.dropout, self.training)
+        return y if i == len(self.layers) - 1 else dropout(y, self.config.dropout, self.training)
 
     def initial_state(self, batch_size: int) -> State:
         weight = next(self.parameters())
@@ -98,7 +107,10 @@ class GRU(_Recurrent):
 
 @register("encoder", "lstm")
 class LSTM(_Recurrent):
-    """c_t = f_t c_(t-1) + i_t g_t, h_t = o_t tanh(c_t); the bias of the forget gate starts at 1 (Jozefowicz et al. 2015)."""
+    """c_t = f_t c_(t-1) + i_t g_t, h_t = o_t tanh(c_t).
+
+    The bias of the forget gate starts one higher, so that the cell remembers at first (Jozefowicz et al. 2015).
+    """
 
     Config = LSTMConfig
     cell = nn.LSTM
