@@ -28,7 +28,7 @@ class ItemKnnConfig(BaselineConfig):
 
     weighting: Literal["cosine", "tfidf", "bm25"] = "tfidf"
     neighbours: PositiveInt = 100
-    decay: float = Field(default=1.0, gt=0.0, le=1.0)
+    decay: float = Field(default=0.8, gt=0.0, le=1.0)
 
 
 @registry.register("baseline", "item_knn")
@@ -47,7 +47,7 @@ class ItemKnn(Baseline):
             ItemKnnConfig(weighting=weighting, neighbours=neighbours, decay=decay)
             for weighting in weightings
             for neighbours in (100, 500)
-            for decay in (1.0, 0.8)
+            for decay in (0.8, 0.6, 1.0)
         ]
 
     def learn(self, dataset: Dataset) -> None:

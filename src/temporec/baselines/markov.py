@@ -43,11 +43,11 @@ class Markov(Baseline):
 
     @classmethod
     def grid(cls) -> list[BaselineConfig]:
-        shapes = [(5, 0.6), (1, 1.0), (3, 0.8), (10, 0.85)]
+        shapes = [(5, 0.6), (1, 1.0), (3, 0.8), (10, 0.7), (10, 0.85)]
         return [
             MarkovConfig(lags=lags, decay=decay, smoothing=smoothing)
             for lags, decay in shapes
-            for smoothing in (5.0, 1.0, 30.0)
+            for smoothing in (5.0, 30.0, 150.0)
         ]
 
     def learn(self, dataset: Dataset) -> None:

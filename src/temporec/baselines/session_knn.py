@@ -30,7 +30,7 @@ class SessionKnnConfig(BaselineConfig):
     sessions: PositiveInt = 500
     neighbours: PositiveInt = 100
     history: int = Field(default=5, ge=1, le=LONGEST)
-    session_length: PositiveInt | None = None
+    session_length: PositiveInt | None = 20
     idf: float = Field(default=0.0, ge=0.0)
 
 
@@ -52,8 +52,8 @@ class SessionKnn(Baseline):
     def grid(cls) -> list[BaselineConfig]:
         return [
             SessionKnnConfig(session_length=length, neighbours=neighbours, history=history, idf=idf)
-            for length in (None, 20)
-            for neighbours, history in ((100, 5), (100, 2), (300, 10))
+            for length in (20, None, 8)
+            for neighbours, history in ((100, 5), (100, 2), (300, 3))
             for idf in (0.0, 1.0)
         ]
 
