@@ -29,6 +29,22 @@ def test_exact_search_is_slow_and_right(vectors: Tensor, queries: Tensor) -> Non
         torch.testing.assert_close(values[row], products[row, order])
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 100, 2000])
+def test_exact_search_in_chunks(chunk: int, vectors: Tensor, queries: Tensor) -> None:
+    rounded = vectors.round()  # many equal products
+    whole, some = exact_search(queries.round(), rounded, 10), exact_search(queries.round(), rounded, 10, chunk)
+    assert torch.equal(whole[0], some[0])
+    assert torch.equal(whole[1], some[1])
+
+
+def test_faiss_takes_the_threads_of_torch(vectors: Tensor, queries: Tensor) -> None:
+    faiss = pytest.importorskip("faiss")
+    index = AnnIndex(vectors)
+    faiss.omp_set_num_threads(2)
+    index.search(queries, 3)
+    assert faiss.omp_get_max_threads() == torch.get_num_threads()
+
+
 @pytest.mark.parametrize(
     ("config", "least"),
     [(AnnConfig(kind="flat"), 1.0), (AnnConfig(kind="hnsw"), 0.95), (AnnConfig(kind="ivf", probes=30), 0.9)],

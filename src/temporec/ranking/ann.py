@@ -15,6 +15,7 @@ from temporec.ranking.topk import top_k
 __all__ = ["AnnConfig", "AnnIndex", "exact_search"]
 
 POINTS_PER_CELL = 40  # what the k-means of FAISS asks for
+CHUNK = 65_536  # items whose products exact search holds at once
 
 
 class AnnConfig(Config):
@@ -36,7 +37,7 @@ class AnnConfig(Config):
 
 
 class AnnIndex:
-    """Item numbers with the largest inner products.
+    """Item numbers with the largest inner products. FAISS runs with as many threads as torch.
 
     Args:
         vectors: float [V + 1, D] output vectors of the items; row 0 (PAD) is left out.
@@ -59,6 +60,7 @@ class AnnIndex:
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Inner products [B, k] and item numbers [B, k], best first; -inf and 0 where the index found fewer."""
         k = min(k, len(self))
+        _faiss()
         if self.config.kind == "hnsw":
             self._index.hnsw.efSearch = max(self.config.breadth, k)
         values, rows = self._index.search(queries.detach().to("cpu", torch.float32).contiguous().numpy(), k)
@@ -71,20 +73,31 @@ class AnnIndex:
         return float((exact[:, :, None] == found[:, None, :]).any(dim=2).double().mean())
 
 
-def exact_search(queries: Tensor, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """What `AnnIndex.search` approximates: all inner products, then the k best."""
-    scores = queries.detach().to("cpu", torch.float32) @ vectors.detach().to("cpu", torch.float32).T
-    scores[:, 0] = -torch.inf
-    return top_k(scores, min(k, len(vectors) - 1))
+def exact_search(queries: Tensor, vectors: Tensor, k: int, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
+    """What `AnnIndex.search` approximates: inner products with all items, some at a time, of which the k best stay."""
+    queries, vectors = queries.detach().to("cpu", torch.float32), vectors.detach().to("cpu", torch.float32)
+    values, items = torch.zeros(len(queries), 0), torch.zeros(len(queries), 0, dtype=torch.int64)
+    for begin in range(1, len(vectors), chunk):
+        new, places = top_k(queries @ vectors[begin : begin + chunk].T, k)
+        # Items of equal score stay in the order of their numbers: those so far are lower than the new ones.
+        values, order = top_k(torch.cat([values, new], dim=1), k)
+        items = torch.cat([items, places + begin], dim=1).gather(1, order)
+    return values, items
 
 
-def _build(vectors: np.ndarray, config: AnnConfig) -> Any:
+def _faiss() -> Any:
     try:
         faiss = importlib.import_module("faiss")
     except ImportError:
         raise MissingExtraError(
             'approximate search needs FAISS; install it with: pip install "temporec[ann]"'
         ) from None
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    return faiss
+
+
+def _build(vectors: np.ndarray, config: AnnConfig) -> Any:
+    faiss = _faiss()
     count, dim = vectors.shape
     if config.kind == "hnsw":
         index = faiss.IndexHNSWFlat(dim, config.links, faiss.METRIC_INNER_PRODUCT)

@@ -6,6 +6,7 @@ from torch import Tensor
 __all__ = ["top_k"]
 
 _BLOCK = 128  # columns that are first looked at as one
+_ROWS = 32  # rows with ties at the end of the list that are mended at once; their copies stay in the cache
 
 
 def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -23,8 +24,9 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         return values[:, :k], items[:, :k]
     cut = (values[:, k - 1] == values[:, -1]).nonzero()[:, 0] if more > k else torch.zeros(0, dtype=torch.int64)
     values, items = values[:, :k], items[:, :k].clone()
-    if len(cut):
-        items[cut] = _lowest_equal(scores[cut], values[cut], items[cut])
+    for begin in range(0, len(cut), _ROWS):
+        part = cut[begin : begin + _ROWS]
+        items[part] = _lowest_equal(scores[part], values[part], items[part])
     items, order = torch.sort(items, dim=-1)
     values, again = torch.sort(values.gather(1, order), dim=-1, descending=True, stable=True)
     return values, items.gather(1, again)
@@ -39,7 +41,7 @@ def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     count = columns // _BLOCK
     if rows < 8 or count < 4 * k:
         return torch.topk(scores, k, dim=-1)
-    table = scores[:, : count * _BLOCK].view(rows, count, _BLOCK)
+    table = scores[:, : count * _BLOCK].reshape(rows, count, _BLOCK)
     blocks = table.amax(dim=2).topk(k, dim=1).indices
     inside = table[torch.arange(rows, device=scores.device)[:, None], blocks].view(rows, k * _BLOCK)
     values, places = torch.cat([inside, scores[:, count * _BLOCK :]], dim=1).topk(k, dim=1)
