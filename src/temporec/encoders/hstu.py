@@ -7,7 +7,18 @@ import torch.nn.functional as F
 from pydantic import PositiveInt, model_validator
 from torch import Tensor, nn
 
-from temporec.encoders.base import EncoderConfig, State, Steps, TemporalEncoder, ring_write, window_mask
+from temporec.encoders.base import (
+    EncoderConfig,
+    State,
+    Steps,
+    TemporalEncoder,
+    dropout,
+    exact_float,
+    gap_bias,
+    gap_buckets,
+    ring_write,
+    window_mask,
+)
 from temporec.registry import register
 
 __all__ = ["HSTU", "HSTUConfig"]
@@ -34,60 +45,62 @@ class HSTU(TemporalEncoder):
     """Zhai et al. 2024, "Actions speak louder than words", section 3.
 
     U, V, Q, K = split(SiLU(W1 norm(X))); A = SiLU(Q K^T + bias_position + bias_time) / max_len, causal;
-    Y = X + W2 (norm(A V) * U).
+    Y = X + W2 dropout(norm(A V) * U). Biases are per layer and shared by the heads, as in the authors' code.
 
-    Deviations: the window is `max_len` events per layer, time buckets are floor(2 log2(1 + seconds)), and biases are
-    shared by the heads.
+    Deviations: each layer sees the last `max_len` events; a time bias reads bucket floor(2 log2(1 + seconds)) of the
+    gap between two past events, where the authors' reads the gap to the event that is to be predicted.
     """
 
     Config = HSTUConfig
 
     def __init__(self, config: HSTUConfig) -> None:
         super().__init__(config)
+        self.options = config
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.layers))
 
     def forward(self, steps: Steps) -> Tensor:
-        x, length = steps.x, steps.x.shape[1]
-        mask = window_mask(length, self.config.max_len, x.device)
-        age = torch.arange(length, device=x.device)
-        age = (age[:, None] - age[None, :]).clamp(0, self.config.max_len - 1)
-        time = steps.dt.double().cumsum(dim=1)
-        gap = (time[:, :, None] - time[:, None, :]).clamp(min=0)
+        x, (length, window) = steps.x, (steps.x.shape[1], self.options.max_len)
+        scale = window_mask(length, window, x.device)[None].to(x.dtype) / window
+        place = torch.arange(length, device=x.device)
+        age = (place[:, None] - place[None, :]).clamp_(0, window - 1)[None]
+        buckets = None
+        if self.options.time_bias:
+            time = steps.dt.to(exact_float(x.device)).cumsum(dim=1)
+            buckets = gap_buckets(time[:, :, None], time[:, None, :], self.options.time_buckets)
         for block in self.blocks:
             assert isinstance(block, _Block)
             q, k, v, u = block.project(x)
-            bias = block.bias(age, gap)
-            a = block.attend(q, k, v, bias, mask[None, None])
-            x = block.finish(x, a, u)
+            x = block.finish(x, block.attend(q, k, v, block.bias(age, buckets), scale), u)
         return x
 
     def initial_state(self, batch_size: int) -> State:
         weight = next(self.parameters())
-        shape = (batch_size, self.config.max_len)
-        rings = {
-            f"{name}{i}": weight.new_zeros(*shape, self.config.dim) for i in range(len(self.blocks)) for name in "kv"
-        }
-        times = torch.zeros(shape, dtype=torch.float64, device=weight.device)
-        count = torch.zeros(batch_size, dtype=torch.int64, device=weight.device)
-        return {**rings, "times": times, "now": times[:, 0].clone(), "count": count}
+        shape = (batch_size, self.options.max_len)
+        names = [f"{name}{i}" for i in range(self.options.layers) for name in "kv"]
+        state = {name: weight.new_zeros(*shape, self.options.dim) for name in names}
+        if self.options.time_bias:
+            state["times"] = torch.zeros(shape, dtype=exact_float(weight.device), device=weight.device)
+            state["now"] = state["times"].new_zeros(batch_size)
+        return {**state, "count": torch.zeros(batch_size, dtype=torch.int64, device=weight.device)}
 
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
-        count, size = state["count"], self.config.max_len
-        now = state["now"] + dt.double()
-        times = ring_write(state["times"], now, count)
-        slots = torch.arange(size, device=x.device)[None, :]
-        age = (count[:, None] - slots) % size
-        live = age <= count[:, None]
-        gap = (now[:, None] - times).clamp(min=0)
-        after: State = {"times": times, "now": now, "count": count + 1}
+        count, window = state["count"], self.options.max_len
+        age = (count[:, None] - torch.arange(window, device=x.device)[None, :]) % window
+        scale = (age <= count[:, None])[:, None].to(x.dtype) / window
+        after: State = {"count": count + 1}
+        buckets = None
+        if self.options.time_bias:
+            after["now"] = state["now"] + dt.to(state["now"].dtype)
+            after["times"] = ring_write(state["times"], after["now"], count)
+            buckets = gap_buckets(after["now"][:, None], after["times"], self.options.time_buckets)[:, None]
         for i, block in enumerate(self.blocks):
             assert isinstance(block, _Block)
             q, k, v, u = block.project(x[:, None])
             keys = ring_write(state[f"k{i}"], k[:, 0], count)
             values = ring_write(state[f"v{i}"], v[:, 0], count)
             after[f"k{i}"], after[f"v{i}"] = keys, values
-            a = block.attend(q, keys, values, block.bias(age[:, None, :], gap[:, None, :]), live[:, None, None, :])
-            x = block.finish(x[:, None], a, u)[:, 0]
+            attended = block.attend(q, keys.to(q.dtype), values.to(q.dtype), block.bias(age[:, None], buckets), scale)
+            x = block.finish(x[:, None], attended, u)[:, 0]
         return x, after
 
 
@@ -97,13 +110,14 @@ class _Block(nn.Module):
     def __init__(self, config: HSTUConfig) -> None:
         super().__init__()
         dim = config.dim
-        self.heads, self.rate, self.scale = config.heads, config.dropout, 1.0 / config.max_len
-        self.norm, self.norm_out = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.heads, self.rate = config.heads, config.dropout
+        self.norm, self.norm_out = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
         self.inner, self.out = nn.Linear(dim, 4 * dim), nn.Linear(dim, dim)
         self.position = nn.Parameter(torch.randn(config.max_len) * 0.02)
         self.time = nn.Parameter(torch.randn(config.time_buckets) * 0.02) if config.time_bias else None
+        nn.init.normal_(self.inner.weight, std=0.02)
+        nn.init.xavier_uniform_(self.out.weight)
         for layer in (self.inner, self.out):
-            nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -111,20 +125,20 @@ class _Block(nn.Module):
         u, v, q, k = F.silu(self.inner(self.norm(x))).chunk(4, dim=-1)
         return q, k, v, u
 
-    def bias(self, age: Tensor, gap: Tensor) -> Tensor:
-        """Position bias by age in events, and time bias by gap in seconds: [B or 1, Q, K]."""
-        total = self.position[age]
-        if self.time is not None:
-            bucket = (2.0 * torch.log2(1.0 + gap)).long().clamp(max=len(self.time) - 1)
-            total = total + self.time[bucket]
-        return total if total.dim() == 3 else total[None]
+    def bias(self, age: Tensor, buckets: Tensor | None) -> Tensor:
+        """Position bias by age in events, and time bias by bucket of the gap: [B or 1, Q, K]."""
+        total = gap_bias(self.position, age)
+        return total if self.time is None or buckets is None else total + gap_bias(self.time, buckets)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, mask: Tensor) -> Tensor:
-        """SiLU attention [B, Q, dim]."""
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-        weights = F.silu(q @ k.transpose(-1, -2) + bias[:, None]) * self.scale
-        return (weights.masked_fill(~mask, 0.0).to(v.dtype) @ v).transpose(1, 2).flatten(-2)
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: Tensor) -> Tensor:
+        """SiLU attention [B, Q, dim]; `scale` [B or 1, Q, K] is 1 / window where a query may look and 0 elsewhere."""
+        batch, queries, dim = q.shape
+        q, k, v = (part.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2) for part in (q, k, v))
+        scores = (q @ k.transpose(-1, -2)).add_(bias[:, None].to(q.dtype))  # in place: [B, H, Q, K] is large
+        weights = F.silu(scores).mul_(scale[:, None].to(q.dtype))
+        return (weights @ v).transpose(1, 2).reshape(batch, queries, dim)
 
     def finish(self, x: Tensor, attended: Tensor, gate: Tensor) -> Tensor:
         """Gate, output projection and residual."""
-        return x + F.dropout(self.out(self.norm_out(attended) * gate), self.rate, self.training)
+        y: Tensor = self.out(dropout(self.norm_out(attended) * gate, self.rate, self.training))
+        return x + y
