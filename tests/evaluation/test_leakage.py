@@ -164,7 +164,10 @@ def test_leave_last_out(log: pl.DataFrame) -> None:
     held = log.select(pl.int_range(pl.len()).reverse().over("user") < 2).to_series()
     events = log.filter(~held).select("user", "item", "time").filter(pl.col("user") < "u020")
 
+    marked = log.with_columns(held=held)  # a pipeline may need the mark itself
+
     def run(frame: pl.DataFrame, leaky: bool = False) -> ItemScores:
+        assert frame["held"].equals(held)
         dataset = build_dataset(frame.select("user", "item", "time"))
         train = leave_last_out(dataset).train
         found = item_scores(Popularity().fit(train), events)
@@ -174,8 +177,8 @@ def test_leave_last_out(log: pl.DataFrame) -> None:
         return found
 
     config = CanaryConfig(users=None)
-    assert leak_canary(log, held, run, config=config).passed
-    assert not leak_canary(log, held, lambda frame: run(frame, True), config=config).passed
+    assert leak_canary(marked, held, run, config=config).passed
+    assert not leak_canary(marked, held, lambda frame: run(frame, True), config=config).passed
 
 
 def test_item_scores_is_the_score_of_each_history(log: pl.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -30,10 +31,16 @@ class _Log:
     past: np.ndarray
     rng: np.random.Generator
 
-    @property
+    @cached_property
     def content(self) -> list[str]:
-        """Columns that say what happened, not to whom or when; an item's texts travel with it."""
-        return [name for name in self.frame.columns if name not in ("user", "time")]
+        """Columns of what happened: not to whom, when, or whether it is held out. Texts travel with their items."""
+        kept = [name for name in self.frame.columns if name not in ("user", "time")]
+        held = np.zeros(len(self.frame), dtype=bool)
+        held[self.future] = True
+        marks = {name for name in kept if self.frame[name].dtype == pl.Boolean}
+        return [
+            name for name in kept if name not in marks or (self.frame[name].fill_null(False).to_numpy() != held).any()
+        ]
 
     def replaced(self, sources: np.ndarray) -> pl.DataFrame:
         """The content of future row i is that of row `sources[i]`; users and times stay."""
