@@ -168,6 +168,11 @@ def test_ease_is_the_minimum(dataset: Dataset, requests: Histories) -> None:
         np.testing.assert_allclose(got[1:], expected[sorted({item - 1 for item in row})].sum(axis=0), atol=1e-5)
 
 
+def test_ease_reads_rows_in_place(dataset: Dataset) -> None:
+    """A matrix stored by columns would be copied at every request: seconds on 12,000 items."""
+    assert Ease().fit(dataset).state()["item_weights"].flags.c_contiguous
+
+
 def test_ease_refuses_what_does_not_fit_into_memory(dataset: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"9 items; max_items is 5.*item_knn"):
         Ease(EaseConfig(max_items=5)).fit(dataset)

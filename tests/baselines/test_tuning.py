@@ -32,7 +32,10 @@ def test_the_best_of_the_grid_is_kept(name: str, parts: Split) -> None:
     tuned = tune(name, parts.train, parts.valid, exclude_seen=False, limit=50)
     cls: type[Baseline] = registry.get("baseline", name)
     assert [row["config"] for row in tuned.table] == [config.to_dict() for config in cls.grid()]
-    best = max(tuned.table, key=lambda row: float(row["ndcg@10"]))
+    final = [row for row in tuned.table if row["cases"] == 80]
+    assert len(final) == 3 or len(final) == len(tuned.table) <= 3
+    assert all(row["cases"] in (50, 80) for row in tuned.table)
+    best = max(final, key=lambda row: float(row["ndcg@10"]))
     assert tuned.config.to_dict() == best["config"]
     assert tuned.recommender.config == tuned.config
     assert tuned.recommender.exclude_seen is False
@@ -44,6 +47,8 @@ def test_the_sample_is_a_function_of_the_seed(parts: Split) -> None:
     def table(seed: int, limit: int = 20) -> list[float]:
         return [row["ndcg@10"] for row in tune("markov", parts.train, parts.valid, limit=limit, seed=seed).table]
 
+    assert table(1, 8) == table(1, 8)
+    assert table(1, 8) != table(2, 8)
     assert table(1) == table(1)
     assert table(1) != table(2)
     assert table(1, 1000) == table(2, 1000)

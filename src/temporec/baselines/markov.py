@@ -47,7 +47,7 @@ class Markov(Baseline):
         return [
             MarkovConfig(lags=lags, decay=decay, smoothing=smoothing)
             for lags, decay in shapes
-            for smoothing in (5.0, 30.0, 150.0)
+            for smoothing in (5.0, 30.0, 100.0)
         ]
 
     def learn(self, dataset: Dataset) -> None:

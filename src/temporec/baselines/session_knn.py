@@ -51,8 +51,9 @@ class SessionKnn(Baseline):
     @classmethod
     def grid(cls) -> list[BaselineConfig]:
         return [
-            SessionKnnConfig(session_length=length, neighbours=neighbours, history=history, idf=idf)
-            for length in (20, None, 8)
+            SessionKnnConfig(sessions=sessions, session_length=length, neighbours=neighbours, history=history, idf=idf)
+            for sessions in (500, 2000)
+            for length in (20, 8)
             for neighbours, history in ((100, 5), (100, 2), (300, 3))
             for idf in (0.0, 1.0)
         ]
