@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from temporec.config import Config
 from temporec.data.batch import SequenceBatch
 from temporec.embeddings.base import EventEmbedding, ItemEmbedding
 from temporec.embeddings.ids import IdEmbedding, IdEmbeddingConfig
+from temporec.embeddings.one_hot import OneHotEmbedding, OneHotEmbeddingConfig
 from temporec.embeddings.vectors import VectorEmbedding, VectorEmbeddingConfig
 from temporec.encoders.base import EncoderConfig, State, Steps
 from temporec.errors import ConfigError
@@ -44,14 +45,18 @@ Losses = Annotated[SerializeAsAny[LossConfig], _by_kind("loss")]
 
 
 class ModelConfig(Config):
-    """What the network is made of. `encoder.dim` is the width everywhere."""
+    """What the network is made of. `encoder.dim` is the width everywhere.
+
+    `fuse`: "start" - given vectors (text) start the id table; "add" - the table is ids + projected vectors; "only" -
+    projected vectors without ids; "one_hot" - unit vectors.
+    """
 
     encoder: Encoder = Field(default_factory=lambda: registry.get("encoder", "transformer").Config())
     head: NextItemHeadConfig = NextItemHeadConfig()
     loss: Losses = Field(default_factory=lambda: registry.get("loss", "cross_entropy").Config())
     ids: IdEmbeddingConfig = IdEmbeddingConfig()
     events: tuple[str, ...] = ()  # event embeddings by name: time, event_kind, event_value
-    fuse: str = "start"  # start: vectors start the id table · add: id + projected vectors · only: vectors alone
+    fuse: Literal["start", "add", "only", "one_hot"] = "start"  # how ids and given vectors make the item table
     dropout: float = Field(0.3, ge=0.0, lt=1.0)  # on the event vectors and on the encoder's output
     residual: bool = False  # encoder output + event vector
     norm: bool = True  # LayerNorm before the head
@@ -65,12 +70,14 @@ class ModelInputs:
         size: items + 1 (PAD).
         start: vectors [V, D] that start the id table (`fuse="start"`).
         vectors: vectors [V, d] that are projected (`fuse="add" | "only"`).
+        classes: outputs of an untied head + 1, where they are not the items themselves.
         options: further options of event embeddings by name, such as {"event_kind": {"kinds": 3}}.
     """
 
     size: int
     start: Tensor | None = None
     vectors: Tensor | None = None
+    classes: int | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -86,7 +93,7 @@ class SequenceModel(nn.Module):
             self.items = nn.ModuleList(_item_embeddings(config, inputs, dim, seed))
             self.events = nn.ModuleList(_event_embeddings(config.events, inputs, dim))
             self.encoder = registry.get("encoder", config.encoder.kind)(config.encoder)
-            self.head = NextItemHead(config.head, dim, inputs.size)
+            self.head = NextItemHead(config.head, dim, inputs.classes or inputs.size)
             self.norm = nn.LayerNorm(dim) if config.norm else nn.Identity()
         self.criterion = registry.get("loss", config.loss.kind)(config.loss)
 
@@ -151,8 +158,8 @@ class SequenceModel(nn.Module):
 
 
 def _item_embeddings(config: ModelConfig, inputs: ModelInputs, dim: int, seed: int) -> list[ItemEmbedding]:
-    if config.fuse not in ("start", "add", "only"):
-        raise ConfigError(f"fuse {config.fuse!r} is not known; allowed: start, add, only")
+    if config.fuse == "one_hot":
+        return [OneHotEmbedding(OneHotEmbeddingConfig(), dim, inputs.size)]
     parts: list[ItemEmbedding] = []
     if config.fuse != "only":
         start = inputs.start if config.fuse == "start" else None

@@ -28,6 +28,7 @@ class Sequences:
     max_len: int = 50
     tokens: int = 1024
     target: Target = "next_event"
+    batch: int | None = None  # windows per batch; None = as many as fit into `tokens`
 
     def __post_init__(self) -> None:
         if not (np.diff(self.log.offsets) >= 2).any():
@@ -77,7 +78,7 @@ class Sequences:
             rows = rows[np.argsort(-lengths[rows], kind="stable")]
             at = 0
             while at < len(rows):
-                size = max(1, self.tokens // int(lengths[rows[at]]))
+                size = self.batch or max(1, self.tokens // int(lengths[rows[at]]))
                 plan.append(rows[at : at + size])
                 at += size
         return [plan[i] for i in rng.permutation(len(plan))]

@@ -50,7 +50,9 @@ def fit_recommender(
     began = time.perf_counter()
     inputs, vectors = build_inputs(train, config, config.text)
     model = SequenceModel(config, inputs, options.seed)
-    sequences = Sequences(train.interactions, config.encoder.max_len, config.training.tokens, config.target)
+    sequences = Sequences(
+        train.interactions, config.encoder.max_len, config.training.tokens, config.target, config.training.batch
+    )
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)

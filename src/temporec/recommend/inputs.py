@@ -97,4 +97,4 @@ def build_inputs(dataset: Dataset, config: ModelConfig, text: TextConfig) -> tup
     options: dict[str, dict[str, Any]] = {"event_kind": {"kinds": len(log.kinds)}}
     if log.value is not None:
         options["event_value"] = {"mean": float(np.nanmean(log.value)), "std": float(np.nanstd(log.value))}
-    return ModelInputs(dataset.catalog.size, start, projected, options), vectors
+    return ModelInputs(dataset.catalog.size, start, projected, options=options), vectors

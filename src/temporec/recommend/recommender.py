@@ -124,7 +124,7 @@ class NeuralRecommender(Recommender):
             config = FitConfig.of(plain["config"])
             width = plain["vector_dim"]
             vectors = None if width is None else torch.zeros(len(dataset.catalog), width)
-            inputs = ModelInputs(dataset.catalog.size, None, vectors, plain["event_options"])
+            inputs = ModelInputs(dataset.catalog.size, None, vectors, options=plain["event_options"])
             model = SequenceModel(config, inputs)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             return cls(model, dataset, plain["exclude_seen"], Inputs(TextVectors.load(folder, config.text), inputs))

@@ -36,6 +36,7 @@ class TrainingConfig(Config):
     lr: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
     tokens: PositiveInt = 1024  # positions per batch, pads included
+    batch: PositiveInt | None = None  # or a fixed number of windows per batch
     clip: NonNegativeFloat = 5.0  # largest gradient norm, 0 = off
     patience: PositiveInt = 3  # epochs without a better validation NDCG@10
     average: float = Field(0.0, ge=0.0, lt=1.0)  # decay of the averaged weights, 0 = off

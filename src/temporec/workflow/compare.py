@@ -13,7 +13,8 @@ from temporec.training.listeners import Listener
 from temporec.training.progress import ProgressBar
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
-from temporec.workflow.reporting import report_data, write_report
+from temporec.evaluation.report import write_report
+from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 
 __all__ = ["CompareReport", "compare"]
@@ -37,6 +38,23 @@ class CompareReport:
             "cleaning": self.loaded.report.to_dict(),
             "verdict": self.comparison.verdict,
         }
+
+    def to_text(self) -> str:
+        """Figures and verdict for people."""
+        return "\n".join([figures_table({**self.models, **self.baselines}), "", self.comparison.verdict])
+
+
+def figures_table(trials: Mapping[str, Trial]) -> str:
+    """One line per model: the main figures on test, with the 95 % interval of NDCG@10."""
+    lines = [f"{'':<14}{'HR@10':>8}{'NDCG@10':>9}   95 % interval      {'MRR@10':>7}{'top-1':>8}{'fit s':>8}{'MB':>7}"]
+    rows = [(name, trial.result.to_dict(), trial) for name, trial in trials.items()]
+    for name, figures, trial in sorted(rows, key=lambda row: -row[1]["test"]["ndcg@10"]):
+        test, (low, high) = figures["test"], figures["interval"]["ndcg@10"]
+        lines.append(
+            f"{name:<14}{test['hit_rate@10']:>8.4f}{test['ndcg@10']:>9.4f}   {low:.4f} to {high:.4f}  "
+            f"{test['mrr@10']:>7.4f}{test['accuracy@1']:>8.4f}{trial.fit_seconds:>8.1f}{trial.peak_rss_mb:>7.0f}"
+        )
+    return "\n".join(lines)
 
 
 def trial_dict(trial: Trial) -> dict[str, Any]:

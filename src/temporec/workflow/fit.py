@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from temporec import __version__
 from temporec.data.dataset import Dataset
+from temporec.data.vocabulary import Id
 from temporec.errors import ConfigError
 from temporec.evaluation.comparison import Comparison, compare_results
 from temporec.evaluation.leakage import CanaryReport
@@ -23,10 +25,11 @@ from temporec.training.listeners import CsvLog, Listener, Listeners
 from temporec.training.progress import ProgressBar
 from temporec.training.trackers import tracker
 from temporec.workflow.canary import run_canary
-from temporec.workflow.compare import trial_dict
+from temporec.workflow.compare import figures_table, trial_dict
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
-from temporec.workflow.reporting import report_data, write_report
+from temporec.evaluation.report import write_report
+from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 
 __all__ = ["FitReport", "fit"]
@@ -53,6 +56,18 @@ class FitReport:
             "canary": None if self.canary is None else self.canary.to_dict(),
             "verdict": self.comparison.verdict,
         }
+
+    @property
+    def example_user(self) -> Id:
+        """A user with a history of a few events, for a first try."""
+        lengths = self.recommender.log.lengths
+        return self.recommender.users.decode([int(np.argmin(np.abs(lengths - 8)))])[0]
+
+    def to_text(self) -> str:
+        """Cleaning, figures and verdict for people."""
+        trials = {self.trial.name: self.trial, **self.baselines}
+        parts = [self.loaded.report.to_text(), "", figures_table(trials), "", self.comparison.verdict]
+        return "\n".join(parts if self.canary is None else [*parts, self.canary.sentence])
 
 
 def fit(
@@ -86,7 +101,7 @@ def fit(
     trial = try_model(name, parts, config, settings.run, listener=listen("train"), resume=_part(work, "train"))
     baselines = try_baselines(parts, settings.run, settings.baselines)
     comparison = compare_results({name: trial.result}, {n: t.result for n, t in baselines.items()})
-    canary = run_canary(loaded, config, settings) if settings.canary else None
+    canary = run_canary(loaded, parts[0].cuts, config, settings) if settings.canary else None
     recommender: Recommender = trial.recommender
     if settings.refit:
         recommender = _refit(loaded.dataset, config, settings, trial, listen("refit"), _part(work, "refit"))
@@ -96,6 +111,7 @@ def fit(
 
         def extra(folder: Path) -> None:
             write_report(folder, data)
+            (folder / "figures.json").write_text(json.dumps(trial_dict(trial)), encoding="utf-8")
             trial.result.predictions.write_parquet(folder / "predictions.parquet")
             (folder / "run.json").write_text(
                 json.dumps(_run_facts(config, settings, loaded), indent=2), encoding="utf-8"

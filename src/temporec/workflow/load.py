@@ -58,9 +58,14 @@ def load(log: Any, items: Any = None, config: LoadConfig | None = None) -> Loade
     return load_frame(mapped, table, config)
 
 
-def load_frame(mapped: pl.DataFrame, items: pl.DataFrame | None, config: LoadConfig) -> Loaded:
-    """The second half of `load`: clean and number a frame with canonical column names."""
-    frame, report = clean(mapped, config.clean)
+def load_frame(
+    mapped: pl.DataFrame, items: pl.DataFrame | None, config: LoadConfig, fit_until: int | None = None
+) -> Loaded:
+    """The second half of `load`: clean and number a frame with canonical column names.
+
+    `fit_until`: UTC milliseconds; thresholds of the cleaning are learned from events before it alone.
+    """
+    frame, report = clean(mapped, config.clean, fit_until=fit_until)
     dataset = build_dataset(frame, items, config.columns.context)
     _check_learnable(dataset.catalog, dataset)
     return Loaded(dataset, report, frame, items, mapped)

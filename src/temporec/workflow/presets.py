@@ -10,15 +10,13 @@ from temporec.recommend.fit_config import FitConfig
 
 __all__ = ["PRESETS", "fit_config"]
 
-_TRANSFORMER = {"layers": 2, "heads": 2, "dropout": 0.2}
+_TRAINING = {"average": 0.995}
 PRESETS: dict[str, dict[str, Any]] = {
-    "rnn": {"encoder": {"kind": "rnn"}, "residual": True, "dropout": 0.5},
-    "lstm": {"encoder": {"kind": "lstm"}, "residual": True, "dropout": 0.5},
-    "gru": {"encoder": {"kind": "gru"}, "residual": True, "dropout": 0.5},
-    "tcn": {"encoder": {"kind": "tcn"}, "residual": True, "dropout": 0.5},
-    "transformer": {"encoder": {"kind": "transformer", **_TRANSFORMER}, "dropout": 0.5},
-    "hstu": {"encoder": {"kind": "hstu", "layers": 2}, "dropout": 0.5},
-    "mean": {"encoder": {"kind": "mean"}, "residual": True, "dropout": 0.5},
+    **{kind: {"encoder": {"kind": kind}, "dropout": 0.5, "training": _TRAINING} for kind in ("rnn", "lstm", "gru")},
+    "tcn": {"encoder": {"kind": "tcn", "dropout": 0.1}, "residual": True, "dropout": 0.5, "training": _TRAINING},
+    "transformer": {"encoder": {"kind": "transformer", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
+    "hstu": {"encoder": {"kind": "hstu", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
+    "mean": {"encoder": {"kind": "mean"}, "residual": True, "dropout": 0.5, "training": _TRAINING},
 }
 
 
