@@ -85,10 +85,10 @@ def _row_means(lists: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _unit_rows(vectors: np.ndarray | sparse.csr_matrix) -> tuple[np.ndarray | sparse.csr_matrix, np.ndarray]:
-    """Rows of length 1 (or 0), and their squared lengths."""
-    if sparse.issparse(vectors):
-        norms = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel())
-        return sparse.diags(np.where(norms > 0, 1.0 / np.maximum(norms, 1e-300), 0.0)) @ vectors, norms > 0
-    vectors = np.nan_to_num(np.asarray(vectors, dtype=np.float64))
-    norms = np.sqrt((vectors**2).sum(axis=1))
-    return vectors / np.where(norms > 0, norms, 1.0)[:, None], norms > 0
+    """Rows of length 1 (or 0), and their squared lengths; sums of sparse rows stay sparse."""
+    if isinstance(vectors, np.ndarray):
+        dense = np.nan_to_num(vectors.astype(np.float64))
+        norms = np.sqrt((dense**2).sum(axis=1))
+        return dense / np.where(norms > 0, norms, 1.0)[:, None], norms > 0
+    norms = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel())
+    return sparse.diags(np.where(norms > 0, 1.0 / np.maximum(norms, 1e-300), 0.0)) @ vectors, norms > 0
