@@ -126,7 +126,7 @@ class TextVectorizer:
         """Write text_vectors.json and text_vectors.safetensors into an existing folder."""
         if not self._views:
             raise DataError("this TextVectorizer is not fitted, so there is nothing to save; call fit(texts) first")
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "components": self._components,
             "mean": self._mean,
             "scale": np.asarray([self._scale], dtype=np.float32),
