@@ -60,15 +60,12 @@ class PlantResult:
     items_gone: int
     items_new: int
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "what": self.what,
-            "rows": self.rows,
-            "difference": self.difference if np.isfinite(self.difference) else None,
-            "items_gone": self.items_gone,
-            "items_new": self.items_new,
-        }
+    def __str__(self) -> str:
+        if self.items_new or self.items_gone:
+            seen = f"{self.items_new:,} items came into the catalog, {self.items_gone:,} went out of it"
+        else:
+            seen = f"scores moved by up to {self.difference:.3g}" if self.difference else "no score moved"
+        return f"{self.what} ({self.rows:,} rows): {seen}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class CanaryReport:
         return {
             "passed": self.passed,
             "max_difference": self.max_difference if np.isfinite(self.max_difference) else None,
-            "plants": [plant.to_dict() for plant in self.plants],
+            "plants": {plant.name: str(plant) for plant in self.plants},
             "deterministic": self.deterministic,
             "sentence": self.sentence,
         }
@@ -212,8 +209,4 @@ def _sentence(results: Sequence[PlantResult], truth: ItemScores, stable: bool | 
             "fix the seed and the number of threads, or allow a tolerance."
         )
     worst = max(bad, key=lambda result: result.difference)
-    if worst.items_new or worst.items_gone:
-        seen = f"{worst.items_new} items came into the catalog and {worst.items_gone} went out of it"
-    else:
-        seen = f"scores moved by up to {worst.difference:.3g}"
-    return f"Leak: the future reaches the scores of the past. After this change alone, {seen}: {worst.what}."
+    return f"Leak: the future reaches the scores of the past. After this change alone, scores differ: {worst}."

@@ -51,7 +51,7 @@ def keys(data: ReportData) -> str:
                 limits = interval(best.intervals.get(metric))
                 note = f"{name(best.name)}{', 95 %: ' + limits if limits else ''}"
                 tiles.append((f"{what}, {text(metric_name(metric))}", score(best.metrics[metric]), note))
-        tiles += _difference_tile(data, metric)
+        tiles += _best_tiles(data, metric)
     if data.facts is not None:
         facts = data.facts
         tiles.append(("Events", count(facts.events), text(facts.span or "")))
@@ -70,13 +70,19 @@ def keys(data: ReportData) -> str:
     return f'<section aria-label="Key numbers"><dl class="keys">\n{inner}\n</dl></section>'
 
 
-def _difference_tile(data: ReportData, metric: str) -> list[tuple[str, str, str]]:
-    best = next((row.name for row in data.ranked(metric) if row.is_model), None)
-    for each in data.differences:
-        if each.metric == metric and each.model == best:
-            note = f"{name(each.model)} − {name(each.baseline)}, 95 %: {interval((each.low, each.high))}"
-            return [("Difference", signed(each.mean), note)]
-    return []
+def _best_tiles(data: ReportData, metric: str) -> list[tuple[str, str, str]]:
+    """Difference and fit time of the best model."""
+    best = next((row for row in data.ranked(metric) if row.is_model), None)
+    if best is None:
+        return []
+    tiles = []
+    gap = next((each for each in data.differences if each.metric == metric and each.model == best.name), None)
+    if gap is not None:
+        note = f"{name(gap.model)} − {name(gap.baseline)}, 95 %: {interval((gap.low, gap.high))}"
+        tiles.append(("Difference", signed(gap.mean), note))
+    if best.fit_seconds is not None:
+        tiles.append(("Fit time", duration(best.fit_seconds), name(best.name)))
+    return tiles
 
 
 def metric_tables(data: ReportData) -> str:
@@ -84,19 +90,23 @@ def metric_tables(data: ReportData) -> str:
     main = data.main_metric
     if main is None:
         return ""
-    groups: dict[str, dict[str, None]] = {main.partition("@")[2]: {}}
+    k = main.partition("@")[2]
+    sure = {metric for row in data.rows for metric in row.intervals}
+    groups: dict[tuple[str, bool], dict[str, None]] = {(k, main in sure): {}, (k, main not in sure): {}}
     for row in data.rows:
         for metric in row.metrics:
-            groups.setdefault(metric.partition("@")[2], {})[metric] = None
+            groups.setdefault((metric.partition("@")[2], metric in sure), {})[metric] = None
     tables = []
-    for k, metrics in groups.items():
-        tables.append(_metric_table(data, f"Metrics at {k}" if k else "Other metrics", list(metrics)))
+    for (k, with_interval), metrics in groups.items():
+        caption = ("Metrics" if with_interval or not sure else "More metrics") + (f" at {k}" if k else "")
+        if metrics:
+            tables.append(_metric_table(data, caption, list(metrics)))
     note = "Small figures are 95 % intervals. ★ marks the highest value among rows with an interval. Models are bold."
     return f'<section><h2>All metrics</h2><p class="note">{note}</p>\n' + "\n".join(tables) + "</section>"
 
 
 def _metric_table(data: ReportData, caption: str, metrics: list[str]) -> str:
-    best = {m: max((score(r.metrics[m]) for r in data.ranked(m) if m in r.intervals), default="") for m in metrics}
+    best = {m: next((score(r.metrics[m]) for r in data.ranked(m) if m in r.intervals), "") for m in metrics}
     ordered = data.ranked(data.main_metric or "")
     ordered += [row for row in data.rows if row not in ordered]
     ordered = [row for row in ordered if any(metric in row.metrics for metric in metrics)]
@@ -204,13 +214,17 @@ def cleaning(data: ReportData) -> str:
     for rule in report.get("rules", ()):
         cells = [
             Cell(text(rule.get("action", "")), ""),
-            Cell(count(rule.get("rows"))),
+            Cell(count(rule.get("rows")), "n rows"),
             Cell(share(rule.get("share"))),
             Cell(text(rule.get("why", "")) + _first_example(rule), "text"),
         ]
         rows.append((name(str(rule.get("rule", "")).replace("_", " ")), cells))
     heads = [Cell("Rule", ""), Cell("Action", ""), Cell("Rows"), Cell("Share"), Cell("Why", "text")]
-    shown = table("Cleaning rules that found something", heads, rows) if rows else "<p>No rule found anything.</p>"
+    shown = (
+        table("Cleaning rules that found something", heads, rows, stack=True)
+        if rows
+        else "<p>No rule found anything.</p>"
+    )
     return f"<section><h2>What was cleaned and why</h2>\n{said}\n{shown}</section>"
 
 
