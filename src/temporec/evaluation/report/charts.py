@@ -34,7 +34,7 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,
     "axes.unicode_minus": True,
     "font.family": "DejaVu Sans",
-    "font.size": 11,
+    "font.size": 12,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.spines.top": False,

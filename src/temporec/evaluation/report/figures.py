@@ -19,7 +19,7 @@ def metric_bars(data: ReportData) -> str:
         return ""
     k = main.partition("@")[2]
     sure = dict.fromkeys(m for row in data.rows for m in row.intervals if m.partition("@")[2] == k and m in row.metrics)
-    chosen = [main, *(metric for metric in sure if metric != main)][:CHARTS]
+    chosen = _different(data, [main, *(metric for metric in sure if metric != main)])[:CHARTS]
     cards = []
     for number, metric in enumerate(chosen):
         ranked = data.ranked(metric)
@@ -39,6 +39,14 @@ def metric_bars(data: ReportData) -> str:
         "<li>├─┤ 95 % interval</li></ul>"
     )
     return f'<section><h2>Models and baselines</h2>{legend}<div class="grid">\n' + "\n".join(cards) + "</div></section>"
+
+
+def _different(data: ReportData, metrics: Sequence[str]) -> list[str]:
+    """Without those that say the same as one before: with one target, recall is hit rate."""
+    seen: dict[tuple[str, ...], str] = {}
+    for metric in metrics:
+        seen.setdefault(tuple(score(row.metrics.get(metric)) for row in data.rows), metric)
+    return list(seen.values())
 
 
 def _limits(row: ModelRow, metric: str) -> tuple[float, float] | None:

@@ -17,9 +17,16 @@ class Cell:
 
 
 def table(
-    caption: str, heads: Sequence[Cell], rows: Iterable[tuple[str, Sequence[Cell]]], strong: Sequence[bool] = ()
+    caption: str,
+    heads: Sequence[Cell],
+    rows: Iterable[tuple[str, Sequence[Cell]]],
+    strong: Sequence[bool] = (),
+    stack: bool = False,
 ) -> str:
-    """A table: the first cell of `heads` stands above the rows' names; `strong` marks the rows of models."""
+    """A table: the first cell of `heads` stands above the rows' names; `strong` marks the rows of models.
+
+    With `stack` a row becomes a block of lines on a phone.
+    """
     head = "".join(f'<th scope="col"{_kind(cell)}>{cell.html}</th>' for cell in heads)
     marks = list(strong)
     lines = []
@@ -27,15 +34,18 @@ def table(
         mark = ' class="model"' if place < len(marks) and marks[place] else ""
         body = "".join(f"<td{_kind(cell)}>{cell.html}</td>" for cell in cells)
         lines.append(f'<tr{mark}><th scope="row">{row}</th>{body}</tr>')
-    inner = f"<caption>{text(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines)
-    label = text(caption)
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{label}">\n<table>{inner}\n</tbody></table></div>'
+    inner = f"<caption><span>{text(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(
+        lines
+    )
+    look = "wide stack" if stack else "wide"
+    frame = f'<div class="{look}" role="region" tabindex="0" aria-label="{text(caption)}">'
+    return f"{frame}\n<table>{inner}\n</tbody></table></div>"
 
 
 def facts_table(caption: str, pairs: Iterable[tuple[str, str]]) -> str:
     """Two columns, ready HTML in both."""
     lines = "\n".join(f'<tr><th scope="row">{key}</th><td>{value}</td></tr>' for key, value in pairs)
-    head = f"<caption>{text(caption)}</caption>"
+    head = f"<caption><span>{text(caption)}</span></caption>"
     return f'<div class="wide facts"><table>{head}\n<tbody>\n{lines}\n</tbody></table></div>'
 
 

@@ -59,13 +59,13 @@ def count(value: Any) -> str:
 
 
 def score(value: Any) -> str:
-    """A metric: four decimals below 10, fewer above."""
+    """A metric: four decimals below 10, fewer above, two digits of what is tiny."""
     number = known(value)
     if number is None:
         return NONE
     if number and abs(number) < 0.00095:
-        return f"{number:.1e}"
-    return f"{number:.4f}" if abs(number) < 10 else f"{number:,.1f}"
+        return f"{number:.2g}".replace("-", "−")
+    return (f"{number:.4f}" if abs(number) < 10 else f"{number:,.1f}").replace("-", "−")
 
 
 def signed(value: Any) -> str:
@@ -78,7 +78,7 @@ def interval(pair: Any) -> str:
     """Both limits, or nothing."""
     if pair is None or len(pair) != 2 or None in (known(pair[0]), known(pair[1])):
         return ""
-    return f"{score(pair[0])} – {score(pair[1])}".replace("-", "−")
+    return f"{score(pair[0])} to {score(pair[1])}"
 
 
 def share(value: Any) -> str:
