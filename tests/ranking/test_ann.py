@@ -29,7 +29,7 @@ def test_exact_search_is_slow_and_right(vectors: Tensor, queries: Tensor) -> Non
         torch.testing.assert_close(values[row], products[row, order])
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 100, 2000])
+@pytest.mark.parametrize("chunk", [37, 1000, 2000])
 def test_exact_search_in_chunks(chunk: int, vectors: Tensor, queries: Tensor) -> None:
     rounded = vectors.round()  # many equal products
     whole, some = exact_search(queries.round(), rounded, 10), exact_search(queries.round(), rounded, 10, chunk)

@@ -16,6 +16,7 @@ def catalog() -> Catalog:
             "brand": ["x", "y", "x", None],
             "tags": [["new", "red"], ["red"], [], None],
             "price": [1, 2, 3, 4],
+            "photo": [[0.1, 0.2]] * 4,
         }
     )
     return Catalog.build(pl.Series(["a"]), items)
@@ -41,6 +42,9 @@ def shown(filters: Filters, catalog: Catalog) -> str:
         (Filters(category={"tags": ["new", "other"]}), "a"),
         (Filters(category={"tags": ["red"], "brand": ["y"]}), "b"),
         (Filters(category={"price": ["2"]}), "b"),
+        (Filters(category={"price": [2, 3]}), "bc"),  # type: ignore[list-item]
+        (Filters(category={"tags": []}), ""),
+        (Filters(category={"brand": []}), ""),
     ],
 )
 def test_rules(filters: Filters, expected: str, catalog: Catalog) -> None:
@@ -56,3 +60,5 @@ def test_errors_name_what_is_wrong(catalog: Catalog) -> None:
         allowed_mask(Filters(blocked=["zz"]), catalog)
     with pytest.raises(ColumnError, match=r"'colour'.*brand"):
         allowed_mask(Filters(category={"colour": ["red"]}), catalog)
+    with pytest.raises(ColumnError, match=r"'photo'.*has: brand, tags, price$"):
+        allowed_mask(Filters(category={"photo": ["0.1"]}), catalog)

@@ -47,14 +47,15 @@ def allowed_mask(filters: Filters, catalog: Catalog) -> Tensor | None:
     return torch.from_numpy(mask)
 
 
-def _has_value(catalog: Catalog, column: str, values: list[str]) -> np.ndarray:
-    known = [name for name in catalog.frame.columns if name != "item"]
+def _has_value(catalog: Catalog, column: str, values: Sequence[object]) -> np.ndarray:
+    vectors = catalog.columns("vector")
+    known = [name for name in catalog.frame.columns if name != "item" and name not in vectors]
     if column not in known:
         raise ColumnError(f"no column {column!r} in the catalog to filter by; it has: {', '.join(known) or 'none'}")
-    series = catalog.frame[column]
+    series, words = catalog.frame[column], pl.Series([str(value) for value in values], dtype=pl.String)
     if isinstance(series.dtype, pl.List):
-        wanted = pl.Series([values])
-        found = catalog.frame.select(pl.col(column).list.set_intersection(pl.lit(wanted)).list.len() > 0)[column]
+        shared = pl.col(column).list.set_intersection(pl.lit(words.implode()))
+        found = catalog.frame.select(shared.list.len() > 0)[column]
     else:
-        found = series.cast(pl.String).is_in(values)
+        found = series.cast(pl.String).is_in(words.implode())
     return found.fill_null(False).to_numpy()
