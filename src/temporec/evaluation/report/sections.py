@@ -234,7 +234,11 @@ def _first_example(rule: Mapping[str, Any]) -> str:
         return ""
     first = found[0]
     pairs = first.items() if isinstance(first, Mapping) else [("row", first)]
-    return '<br><span class="note">for example ' + ", ".join(f"{text(k)} = {name(v)}" for k, v in pairs) + "</span>"
+    return (
+        '<br><span class="note">for example '
+        + ", ".join(f"{text(k)} = {'empty' if v is None else name(v)}" for k, v in pairs)
+        + "</span>"
+    )
 
 
 def rules(data: ReportData) -> str:

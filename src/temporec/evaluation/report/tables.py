@@ -34,12 +34,10 @@ def table(
         mark = ' class="model"' if place < len(marks) and marks[place] else ""
         body = "".join(f"<td{_kind(cell)}>{cell.html}</td>" for cell in cells)
         lines.append(f'<tr{mark}><th scope="row">{row}</th>{body}</tr>')
-    inner = f"<caption><span>{text(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(
-        lines
-    )
+    top = f"<caption><span>{text(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>"
     look = "wide stack" if stack else "wide"
     frame = f'<div class="{look}" role="region" tabindex="0" aria-label="{text(caption)}">'
-    return f"{frame}\n<table>{inner}\n</tbody></table></div>"
+    return "\n".join([f"{frame}\n<table>{top}\n<tbody>", *lines, "</tbody></table></div>"])
 
 
 def facts_table(caption: str, pairs: Iterable[tuple[str, str]]) -> str:
