@@ -1,0 +1,1 @@
+"""Weights of Temporec's models in the layouts of other libraries."""
