@@ -122,6 +122,38 @@ def test_titles_are_text(page: str) -> None:
     assert outline.text.count(EVIL) >= 15
 
 
+def test_names_and_keys_are_text_too() -> None:
+    """Wherever a caller may put a name: buckets, metrics, rules, columns, baselines, plants, facts of the run."""
+    image = f"<img src=https://evil.example/a.png onerror=alert(1)> {EVIL}"
+    evil = ModelRow(
+        name=image,
+        is_model=True,
+        metrics={image: 0.5},
+        intervals={image: (0.4, 0.6)},
+        curve=[{"epoch": 1, "loss": 2.0, "validation": 0.1, "seconds": 1.0}],
+        segments={image: {image: {"cases": 5, image: 0.5}}},
+    )
+    gap = PairedDifference(model=image, baseline=image, metric=image, mean=0.1, low=0.0, high=0.2)
+    page = render_html(
+        ReportData(
+            title=image,
+            verdict=image,
+            metric=image,
+            facts=DataFacts(events=1, users=1, items=1, span=image),
+            cleaning={"rules": [{"rule": image, "why": image, "action": image, "examples": [{image: image}]}]},
+            split=(image,),
+            rows=[evil, replace(evil, is_model=False)],
+            differences=[gap],
+            canary={"passed": False, "sentence": image, "plants": {image: image}},
+            examples_of=image,
+            run={image: {image: [image]}},
+        )
+    )
+    for tag, attributes in Outline(page).tags:
+        assert tag not in {"script", "img"}
+        assert not attributes.keys() & {"src", "onerror"}
+
+
 def test_nothing_is_loaded(page: str) -> None:
     for tag, attributes in Outline(page).tags:
         assert tag not in {"link", "img", "iframe", "object", "base", "form"}
@@ -234,9 +266,11 @@ def test_files_and_same_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["report.html", "report.json"]
     assert (tmp_path / "a" / "report.html").stat().st_size < 300_000
     read = json.loads((tmp_path / "a" / "report.json").read_text(encoding="utf-8"))
+    assert read == data.to_dict()
     assert read["rows"][0]["metrics"]["ndcg@10"] == 0.0613
     assert read["rows"][0]["intervals"]["ndcg@10"] == [0.0613 - 0.002, 0.0613 + 0.003]
     assert read["title"] == data.title
+    assert (tmp_path / "a" / "report.html").read_text(encoding="utf-8") == render_html(data)
 
 
 def test_same_bytes_in_another_process(tmp_path: Path, page: str) -> None:
