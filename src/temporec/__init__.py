@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from temporec.recommend.query import Event, Query, Recommendation, Recommendations
     from temporec.registry import register
     from temporec.runtime import RunOptions
-    from temporec.workflow import LoadConfig, ProtocolConfig, Settings, compare, doctor, evaluate, fit, load
+    from temporec.workflow import LoadConfig, ProtocolConfig, Settings, compare, doctor, evaluate, fit, load  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
 

@@ -33,13 +33,7 @@ def compare(
     json_: o.As_json = False,
 ) -> None:
     """Fit several models on one split and test them beside tuned baselines."""
-    settings, rest = o.collect(
-        set_,
-        columns__user=user_col, columns__item=item_col, columns__time=time_col, columns__kind=kind_col,
-        columns__value=value_col, columns__order=order_col, data__encoding=encoding, data__query=query,
-        judge__protocol=protocol, judge__target=target, judge__seen=seen, run__seed=seed, run__threads=threads,
-        run__progress=not json_,
-    )  # fmt: skip
+    settings, rest = o.collect(locals())
     from temporec import workflow
 
     names = [name.strip() for name in models.split(",") if name.strip()]

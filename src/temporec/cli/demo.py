@@ -28,7 +28,7 @@ def demo(
         result = run_case(seed)
         echo_json(result) if json_ else echo(result["text"])
         return
-    settings, rest = o.collect(set_, run__seed=seed, run__threads=threads, run__progress=not json_)
+    settings, rest = o.collect(locals())
     answer = run_demo(out, settings, rest, (lambda _: None) if json_ else echo)
     if json_:
         echo_json(answer)

@@ -21,11 +21,7 @@ def doctor(
     json_: o.As_json = False,
 ) -> None:
     """Say what is wrong with a log and how to mend it, and recommend options."""
-    settings, _ = o.collect(
-        set_,
-        columns__user=user_col, columns__item=item_col, columns__time=time_col, columns__kind=kind_col,
-        columns__value=value_col, columns__order=order_col, data__encoding=encoding, data__query=query,
-    )  # fmt: skip
+    settings, _ = o.collect(locals())
     from temporec import workflow
 
     diagnosis = workflow.doctor(log, settings=settings)

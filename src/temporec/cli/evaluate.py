@@ -29,11 +29,7 @@ def evaluate(
     json_: o.As_json = False,
 ) -> None:
     """Figures of the held-out run, or of events that happened after training."""
-    settings, _ = o.collect(
-        set_,
-        columns__user=user_col, columns__item=item_col, columns__time=time_col, columns__kind=kind_col,
-        columns__value=value_col, columns__order=order_col, data__encoding=encoding, data__query=query,
-    )  # fmt: skip
+    settings, _ = o.collect(locals())
     from temporec import workflow
 
     report = workflow.evaluate(folder, log, settings=settings, predictions=predictions)

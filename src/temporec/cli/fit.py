@@ -39,13 +39,7 @@ def fit(
     json_: o.As_json = False,
 ) -> None:
     """Clean a log, fit a model, test it honestly beside baselines, and save it."""
-    settings, rest = o.collect(
-        set_,
-        columns__user=user_col, columns__item=item_col, columns__time=time_col, columns__kind=kind_col,
-        columns__value=value_col, columns__order=order_col, data__encoding=encoding, data__query=query,
-        judge__protocol=protocol, judge__target=target, judge__seen=seen, run__seed=seed, run__threads=threads,
-        run__progress=not json_, track=track, refit=refit,
-    )  # fmt: skip
+    settings, rest = o.collect(locals())
     from temporec import workflow
     from temporec.workflow.presets import fit_config
 

@@ -26,9 +26,7 @@ def guarded(verb: Verb) -> Verb:
         except TemporecError as error:
             _fail(str(error))
         except KeyboardInterrupt:
-            _fail(
-                "stopped by Ctrl-C; nothing half-written is left. `temporec fit ... --resume` goes on from the last save"
-            )
+            _fail("stopped by Ctrl-C; nothing half-written is left; `temporec fit ... --resume` goes on")
         except MemoryError:
             _fail("out of memory; use a smaller log, fewer training.tokens or a smaller encoder.dim")
         except OSError as error:

@@ -37,13 +37,32 @@ Seen = Annotated[
 ]
 
 
-def collect(set_: list[str] | None, **named: Any) -> "tuple[Settings, dict[str, Any]]":
-    """Settings from named options, and the dotted overrides that are left for the model.
+_DOTTED = {
+    "user_col": "columns.user",
+    "item_col": "columns.item",
+    "time_col": "columns.time",
+    "kind_col": "columns.kind",
+    "value_col": "columns.value",
+    "order_col": "columns.order",
+    "encoding": "data.encoding",
+    "query": "data.query",
+    "protocol": "judge.protocol",
+    "target": "judge.target",
+    "seen": "judge.seen",
+    "seed": "run.seed",
+    "threads": "run.threads",
+    "track": "track",
+    "refit": "refit",
+}
 
-    Named options are given under their dotted names with two underscores for a dot; None = not given.
-    """
+
+def collect(given: dict[str, Any]) -> "tuple[Settings, dict[str, Any]]":
+    """Settings from the arguments of a verb by name, and the dotted overrides that are left for the model."""
     from temporec.config import parse_overrides
     from temporec.workflow import Settings, apply_overrides
 
-    values = {name.replace("__", "."): value for name, value in named.items() if value is not None}
-    return apply_overrides(Settings(), {**values, **parse_overrides(set_ or [])})
+    values = {_DOTTED[name]: value for name, value in given.items() if name in _DOTTED and value is not None}
+    values["run.progress"] = not given.get("json_", False)
+    if given.get("item_col"):
+        values["data.item_col"] = given["item_col"]
+    return apply_overrides(Settings(), {**values, **parse_overrides(given.get("set_") or [])})

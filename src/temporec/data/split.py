@@ -145,12 +145,12 @@ def rolling(dataset: Dataset, folds: int = 3, share: float = 0.1, target: Target
 def _groups(log: Interactions, target: Target) -> np.ndarray:
     """Position of each event within its user, counted in events or in baskets (equal times), int64 [N]."""
     if target == "next_event":
-        return np.arange(len(log)) - np.repeat(log.offsets[:-1], np.diff(log.offsets))
+        return np.asarray(np.arange(len(log)) - np.repeat(log.offsets[:-1], np.diff(log.offsets)))
     new = np.ones(len(log), dtype=np.int64)
     new[1:] = (log.user[1:] != log.user[:-1]) | (log.time[1:] != log.time[:-1])
     count = np.cumsum(new) - 1
     first = np.minimum(log.offsets[:-1], len(log) - 1)
-    return count - np.repeat(count[first], np.diff(log.offsets))
+    return np.asarray(count - np.repeat(count[first], np.diff(log.offsets)))
 
 
 def _assemble(

@@ -87,7 +87,7 @@ class _Chunked(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_table, d_bias = ctx.saved_tensors
         scale = grads[0]

@@ -52,4 +52,5 @@ class GBCE(Loss):
         goal = (1 - smoothing) * beta * F.logsigmoid(positive) + smoothing * F.logsigmoid(-positive)
         live = negative.isfinite()
         missed = F.logsigmoid(-negative.float().masked_fill(~live, 0.0)).masked_fill(~live, 0.0)
-        return -(goal + missed.sum(dim=1)).mean() / (count + 1)
+        loss: Tensor = -(goal + missed.sum(dim=1)).mean() / (count + 1)
+        return loss

@@ -16,6 +16,7 @@ from temporec.data.catalog import Catalog
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import UnknownIdError
+from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset

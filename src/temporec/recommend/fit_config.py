@@ -14,6 +14,6 @@ class FitConfig(ModelConfig):
     """Everything that decides what a fitted recommender is."""
 
     text: TextConfig = TextConfig()
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.of({}))
     target: Target = "next_event"
     validation_cases: int = Field(20_000, ge=1)  # more are sampled, with the seed

@@ -49,7 +49,7 @@ class Query:
     def __post_init__(self) -> None:
         if not 0.0 <= self.diversity <= 1.0:
             raise DataError(f"diversity must lie between 0 and 1; got {self.diversity!r}")
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
+        if isinstance(self.k, bool) or self.k < 1:
             raise DataError(f"k must be a whole number of at least 1; got {self.k!r}")
         if isinstance(self.history, str):
             raise DataError(f"history must be a list of item ids, oldest first; got the text {self.history!r}")

@@ -113,7 +113,7 @@ class ResumeFolder:
             ) from None
         plain["records"] = [EpochRecord(**record) for record in plain["records"]]
         plain["stopping"] = tuple(plain["stopping"])
-        return Progress(**plain, **extra)
+        return Progress(**plain, average=extra["average"], best=extra["best"])
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -3,8 +3,8 @@
 import polars as pl
 
 from temporec.data.dataset import Dataset
+from temporec.data.split import leave_last_out
 from temporec.data.times import parse_times
-from temporec.errors import DataError, EmptyLogError
 from temporec.evaluation.leakage import CanaryReport, ItemScores, item_scores, leak_canary, past_events
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
@@ -13,12 +13,8 @@ from temporec.workflow.settings import Settings
 
 __all__ = ["run_canary"]
 
-_HELD = "_held_out"
 
-
-def run_canary(
-    loaded: Loaded, cuts: tuple[int, int] | None, config: FitConfig, settings: Settings
-) -> CanaryReport | None:
+def run_canary(loaded: Loaded, cuts: tuple[int, int] | None, config: FitConfig, settings: Settings) -> CanaryReport:
     """Fit one small epoch on a sample of users per planted future and compare all scores, to the last bit.
 
     Args:
@@ -27,7 +23,8 @@ def run_canary(
         config: the model; its text, events and losses are kept, its epochs are cut to one.
         settings: the cleaning is that of the run.
 
-    Returns None where the sample is too small to say anything.
+    Raises:
+        DataError: the sample has no event on one side of the cut.
     """
     frame = loaded.mapped
     if "time" in frame.columns:
@@ -38,21 +35,29 @@ def run_canary(
     small = config.override({"training.epochs": 1, "training.average": 0.0})
     run = settings.run.override({"progress": False})
     if cuts is None:
-        frame = frame.with_columns(pl.int_range(pl.len()).over("user").eq(pl.len().over("user") - 1).alias(_HELD))
-        cut: pl.Series | int = frame[_HELD]
+        cut: pl.Series | int = _last_two(frame)
     else:
         cut = cuts[0]
     probes = past_events(frame, cut, users=50)
 
     def fit(changed: pl.DataFrame) -> ItemScores:
-        past = changed.filter(~pl.col(_HELD)).drop(_HELD) if cuts is None else changed
-        whole = load_frame(past, loaded.items, settings.data, fit_until=None if cuts is None else cuts[0])
+        whole = load_frame(changed, loaded.items, settings.data, fit_until=None if cuts is None else cuts[0])
         dataset: Dataset = whole.dataset
-        if cuts is not None:
+        if cuts is None:
+            dataset = leave_last_out(dataset).train
+        else:
             dataset = dataset.restrict(dataset.interactions.time < cuts[0])
         return item_scores(fit_recommender(dataset, small, run).recommender, probes)
 
-    try:
-        return leak_canary(frame, cut, fit, seed=settings.run.seed)
-    except (DataError, EmptyLogError):
-        return None
+    return leak_canary(frame, cut, fit, seed=settings.run.seed)
+
+
+def _last_two(frame: pl.DataFrame) -> pl.Series:
+    """The rows that leave-last-out holds out: each user's last two in time, ties in file order, of three or more."""
+    keys = ["user", "time"] if "time" in frame.columns else ["user"]
+    ordered = frame.with_row_index("_row").sort(keys, maintain_order=True)
+    ordered = ordered.select(
+        "_row",
+        held=(pl.int_range(pl.len()).over("user") >= pl.len().over("user") - 2) & (pl.len().over("user") >= 3),
+    )
+    return ordered.sort("_row")["held"]

@@ -8,12 +8,12 @@ from typing import Any
 from temporec.baselines.base import Baseline
 from temporec.errors import ConfigError
 from temporec.evaluation.comparison import Comparison, compare_results
+from temporec.evaluation.report import write_report
 from temporec.recommend.fit_config import FitConfig
 from temporec.training.listeners import Listener
 from temporec.training.progress import ProgressBar
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
-from temporec.evaluation.report import write_report
 from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 

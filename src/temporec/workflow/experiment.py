@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from temporec.baselines.tuning import tune
-from temporec.evaluation.protocol import EvaluationConfig, Result, evaluate
 
+from temporec.baselines.tuning import tune
 from temporec.config import Config
 from temporec.data.dataset import Dataset
 from temporec.data.interactions import Interactions
 from temporec.data.split import Split, split
 from temporec.errors import MissingExtraError
+from temporec.evaluation.protocol import EvaluationConfig, Result, evaluate
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import Fitted, fit_recommender

@@ -18,6 +18,7 @@ from temporec.data.vocabulary import Id
 from temporec.errors import ConfigError
 from temporec.evaluation.comparison import Comparison, compare_results
 from temporec.evaluation.leakage import CanaryReport
+from temporec.evaluation.report import ReportData, write_report
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
@@ -28,7 +29,6 @@ from temporec.workflow.canary import run_canary
 from temporec.workflow.compare import figures_table, trial_dict
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
-from temporec.evaluation.report import write_report
 from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 
@@ -108,20 +108,20 @@ def fit(
     report = FitReport(recommender, trial, baselines, comparison, loaded, canary)
     if out is not None:
         data = report_data(loaded, parts, {name: trial, **baselines}, comparison, settings, canary)
-
-        def extra(folder: Path) -> None:
-            write_report(folder, data)
-            (folder / "figures.json").write_text(json.dumps(trial_dict(trial)), encoding="utf-8")
-            trial.result.predictions.write_parquet(folder / "predictions.parquet")
-            (folder / "run.json").write_text(
-                json.dumps(_run_facts(config, settings, loaded), indent=2), encoding="utf-8"
-            )
-            if work is not None and (work / "log.csv").exists():
-                (folder / "log.csv").write_bytes((work / "log.csv").read_bytes())
-
-        recommender.save(out, extra)
+        facts = _run_facts(config, settings, loaded)
+        recommender.save(out, lambda folder: _write_extra(folder, trial, data, facts, work))
         _forget(work)
     return report
+
+
+def _write_extra(folder: Path, trial: Trial, data: ReportData, facts: dict[str, Any], work: Path | None) -> None:
+    """Report, figures and predictions of the held-out run, and the facts of the run."""
+    write_report(folder, data)
+    trial.result.predictions.write_parquet(folder / "predictions.parquet")
+    (folder / "figures.json").write_text(json.dumps(trial_dict(trial)), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    if work is not None and (work / "log.csv").exists():
+        shutil.copyfile(work / "log.csv", folder / "log.csv")
 
 
 def _refit(

@@ -13,7 +13,7 @@ __all__ = ["PRESETS", "fit_config"]
 _TRAINING = {"average": 0.995}
 PRESETS: dict[str, dict[str, Any]] = {
     **{kind: {"encoder": {"kind": kind}, "dropout": 0.5, "training": _TRAINING} for kind in ("rnn", "lstm", "gru")},
-    "tcn": {"encoder": {"kind": "tcn", "dropout": 0.1}, "residual": True, "dropout": 0.5, "training": _TRAINING},
+    "tcn": {"encoder": {"kind": "tcn", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
     "transformer": {"encoder": {"kind": "transformer", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
     "hstu": {"encoder": {"kind": "hstu", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
     "mean": {"encoder": {"kind": "mean"}, "residual": True, "dropout": 0.5, "training": _TRAINING},

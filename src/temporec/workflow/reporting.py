@@ -66,8 +66,10 @@ def report_data(
 def rules_in_words(made: Split, exclude: bool, settings: Settings) -> list[str]:
     """How the log was split and how ranks were counted, a sentence each."""
     if made.cuts is None:
-        lines = ["Leave-last-out: each user's last event is the test, the one before it validation; users with fewer"]
-        lines[0] += " than three events only train. The test history includes the validation event."
+        lines = [
+            "Leave-last-out: each user's last event is the test, the one before it validation; users with fewer than "
+            "three events only train. The test history includes the validation event."
+        ]
     else:
         first, second = (_day(cut) for cut in made.cuts)
         lines = [
@@ -79,8 +81,8 @@ def rules_in_words(made: Split, exclude: bool, settings: Settings) -> list[str]:
         *lines,
         f"The target is {what}. {len(made.train.interactions):,} events train, {len(made.valid):,} users validate, "
         f"{len(made.test):,} users test.",
-        f"All {len(made.train.catalog):,} items are ranked, exactly; equal scores count against the model; an item that "
-        "the training part does not know is a miss.",
+        f"All {len(made.train.catalog):,} items are ranked, exactly; equal scores count against the model; an item "
+        "that the training part does not know is a miss.",
         f"Items that the user already had are {'left out of' if exclude else 'kept in'} the ranking.",
         "The best epoch, and every option of the baselines, were chosen on validation alone.",
     ]
