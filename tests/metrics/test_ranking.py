@@ -95,5 +95,5 @@ def test_parse_metric(text: str, parsed: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("text", ["ndgc@10", "ndcg@", "ndcg@0", "ndcg@-1", "ndcg@ten", "", "ndcg@²"])
 def test_parse_metric_refuses(text: str) -> None:
-    with pytest.raises(UnknownNameError, match="known:|whole number"):
+    with pytest.raises(UnknownNameError, match=r"known:|whole number"):
         parse_metric(text)
