@@ -167,8 +167,9 @@ class NumberEncoder(ABC):
 
     def transform(self, values: np.ndarray) -> np.ndarray:
         """Encoded numbers float32, of the same shape, always finite."""
-        encoded = (self._forward(_finite(values)) - self.shift) / self.scale
-        encoded = np.where(np.isfinite(encoded), encoded, self.fill)
+        with np.errstate(over="ignore"):
+            encoded = (self._forward(_finite(values)) - self.shift) / self.scale
+        encoded = np.where(np.isnan(encoded), self.fill, encoded)
         return np.clip(encoded, -_LARGEST, _LARGEST).astype(np.float32)
 
     def inverse(self, encoded: np.ndarray) -> np.ndarray:

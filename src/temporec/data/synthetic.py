@@ -157,7 +157,7 @@ def random_log(events: int, users: int, items: int, exponent: float = 1.0, seed:
     """
     rng = random_state(seed)
     weights = np.arange(1, items + 1, dtype=np.float64) ** -exponent
-    buckets = 1 << 22  # a table of quantiles instead of a search for every event
+    buckets = max(1 << 22, 8 * items)  # a table of quantiles instead of a search for every event
     quantiles = (np.arange(buckets) + 0.5) / buckets * weights.sum()
     ranks = np.minimum(np.searchsorted(np.cumsum(weights), quantiles), items - 1).astype(np.int32)
     names = rng.permutation(items).astype(np.int32) + 1
