@@ -6,13 +6,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from safetensors import SafetensorError
 
+from temporec import __version__
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.errors import CheckpointError
 from temporec.training.checkpoint import fsync_folder
@@ -36,7 +36,7 @@ def new_folder(target: Path, kind: str) -> Iterator[Path]:
         part.mkdir(parents=True)
         yield part
         files = {str(f.relative_to(part)): _hash(f) for f in sorted(part.rglob("*")) if f.is_file()}
-        manifest = {"format": FORMAT, "temporec": version("temporec"), "kind": kind, "files": files}
+        manifest = {"format": FORMAT, "temporec": __version__, "kind": kind, "files": files}
         (part / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         fsync_folder(part)
         if target.exists():

@@ -157,11 +157,8 @@ class Trainer:
         progress.add(value, events)
         if progress.average is not None:
             decay = min(self.config.average, (1 + progress.total_steps) / (10 + progress.total_steps))
-            floats = [
-                (a, s)
-                for a, s in zip(progress.average.values(), model.state_dict().values(), strict=True)
-                if a.is_floating_point()
-            ]
+            own = model.state_dict()
+            floats = [(a, own[name]) for name, a in progress.average.items() if a.is_floating_point()]
             torch._foreach_lerp_([a for a, _ in floats], [s for _, s in floats], 1.0 - decay)
         self.listener.step(progress.epoch, progress.step, progress.mean_loss, events)
         self._save(progress, model, optimizer)

@@ -94,9 +94,9 @@ def fit(
     settings, rest = apply_overrides(settings or Settings(), overrides or {})
     config = model_config(model, rest, settings.judge.target)
     name = model if isinstance(model, str) else config.encoder.kind
-    work = _work_folder(out, config, settings, resume)
     loaded = load(log, items, settings.data)
     parts = make_split(loaded.dataset, settings.judge)
+    work = _work_folder(out, config, settings, resume)
     listen = _listeners(name, settings, work)
     trial = try_model(name, parts, config, settings.run, listener=listen("train"), resume=_part(work, "train"))
     baselines = try_baselines(parts, settings.run, settings.baselines)
