@@ -242,7 +242,7 @@ def test_odd_numbers(value: Any) -> None:
     )
     data = replace(EMPTY, rows=[odd])
     Outline(render_html(data))
-    json.dumps(data.to_dict(), allow_nan=False)
+    assert json.loads(json.dumps(data.to_dict(), allow_nan=False))["rows"][0]["name"] == "odd"
 
 
 def test_failed_canary_says_so() -> None:

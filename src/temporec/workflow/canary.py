@@ -1,10 +1,13 @@
 """The leak canary of a fit: the whole way from the mapped frame to scores, on a sample, with other futures planted."""
 
+import math
+
 import polars as pl
 
 from temporec.data.dataset import Dataset
 from temporec.data.split import leave_last_out
 from temporec.data.times import parse_times
+from temporec.errors import DataError
 from temporec.evaluation.leakage import CanaryReport, ItemScores, item_scores, leak_canary, past_events
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
@@ -23,8 +26,7 @@ def run_canary(loaded: Loaded, cuts: tuple[int, int] | None, config: FitConfig, 
         config: the model; its text, events and losses are kept, its epochs are cut to one.
         settings: the cleaning is that of the run.
 
-    Raises:
-        DataError: the sample has no event on one side of the cut.
+    Where the sample is too small to run on, the report has not passed and its sentence says why.
     """
     frame = loaded.mapped
     if "time" in frame.columns:
@@ -49,7 +51,10 @@ def run_canary(loaded: Loaded, cuts: tuple[int, int] | None, config: FitConfig, 
             dataset = dataset.restrict(dataset.interactions.time < cuts[0])
         return item_scores(fit_recommender(dataset, small, run).recommender, probes)
 
-    return leak_canary(frame, cut, fit, seed=settings.run.seed)
+    try:
+        return leak_canary(frame, cut, fit, seed=settings.run.seed)
+    except DataError as error:  # too small a sample must not cost a finished fit; the report says why
+        return CanaryReport(False, math.nan, (), None, f"The leak canary did not run, so nothing is shown: {error}")
 
 
 def _last_two(frame: pl.DataFrame) -> pl.Series:
