@@ -171,3 +171,11 @@ def test_many_users_get_what_one_user_gets(baseline: Baseline) -> None:
     for user in ("u05", "u17"):
         rows = table.filter(pl.col("user") == user).sort("rank")
         assert rows["item"].to_list() == baseline.recommend(user=user, k=3).ids
+
+
+def test_fitting_popularity_again_forgets_the_first_log() -> None:
+    first = build_dataset(pl.DataFrame({"user": [1, 1, 2, 2], "item": [1, 2, 1, 1], "time": [1, 2, 1, 2]}))
+    second = build_dataset(pl.DataFrame({"user": [1, 1, 2, 2], "item": [2, 2, 1, 2], "time": [1, 2, 1, 2]}))
+    cls = registry.get("baseline", "popularity")
+    again, fresh = cls().fit(first).fit(second), cls().fit(second)
+    assert torch.equal(again.popularity, fresh.popularity)

@@ -226,8 +226,11 @@ def test_missing_parts_are_left_out() -> None:
 )
 def test_any_part_may_be_missing_or_alone(part: str) -> None:
     data = full()
-    Outline(render_html(replace(EMPTY, **{part: getattr(data, part)})))
-    Outline(render_html(replace(data, **{part: getattr(EMPTY, part)})))
+    alone, missing = replace(EMPTY, **{part: getattr(data, part)}), replace(data, **{part: getattr(EMPTY, part)})
+    for each in (alone, missing):
+        page = render_html(each)
+        Outline(page)
+        assert page.rstrip().endswith("</html>")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, 0.0, -0.2, np.float32(0.5)])

@@ -56,7 +56,7 @@ class Baseline(Recommender):
 
     def fit(self, dataset: Dataset, exclude_seen: bool | None = None) -> Self:
         """Learn from all events of a data set, and remember its catalog and histories."""
-        self.remember(dataset, exclude_seen)
+        Recommender.remember(self, dataset, exclude_seen)  # plain counts, not what an earlier fit left
         self.share = np.exp(self.popularity.numpy())
         self.share[0] = 0.0
         self.share /= self.share.sum()
