@@ -59,8 +59,12 @@ fix: $(VENV)/.dev  ## repair lint and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## run each benchmarks/*.py
-	@shopt -s nullglob; for bench in benchmarks/*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+BENCHES := calibration data_speed recommend_speed startup train_speed kills encoders
+
+bench: $(VENV)/.dev  ## run the benchmarks, from the short to the long; fails at the end if one failed
+	@failed=; for name in $(BENCHES); do echo "== benchmarks/$$name.py"; \
+	  $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; done; \
+	  [ -z "$$failed" ] || { echo "failed:$$failed"; exit 1; }
 
 docs: $(VENV)/.dev  ## write the generated pages again
 	@mkdir -p docs

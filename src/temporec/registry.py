@@ -24,6 +24,7 @@ _ROOMS = {
     "baseline": "temporec.baselines",
     "recommender": "temporec.recommend",
 }
+_FILES = {"reader": "reader"}  # of a room with other stages beside it, only files with this word in their name
 _entries: dict[str, dict[str, Any]] = {kind: {} for kind in _ROOMS}
 _loaded: set[str] = set()
 
@@ -68,6 +69,7 @@ def _load(kind: str) -> None:
     _loaded.add(kind)
     room = importlib.import_module(_ROOMS[kind])
     for module in pkgutil.iter_modules(room.__path__):
-        importlib.import_module(f"{room.__name__}.{module.name}")
+        if _FILES.get(kind, "") in module.name:
+            importlib.import_module(f"{room.__name__}.{module.name}")
     for point in entry_points(group=f"temporec.{kind}"):
         register(kind, point.name)(point.load())

@@ -1,0 +1,119 @@
+"""Every benchmark that is quick at a tiny size runs and prints the document that it promises."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from temporec.data.synthetic import random_log
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+TINY = {
+    "calibration": [],
+    "data_speed": ["--sizes", "2e3,4e3"],
+    "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
+    "startup": ["--repeats", "1"],
+    "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
+    "encoders": [
+        "--log",
+        "LOG",
+        "--kinds",
+        "mean",
+        "--skip-quality",
+        "--lags",
+        "2",
+        "--lag-users",
+        "20",
+        "--lag-epochs",
+        "1",
+    ],
+}
+FIGURES = {
+    "calibration": set(),
+    "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
+    "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
+    "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
+    "train_speed": {"temporec", "rectools_sasrec", "times_as_fast"},
+    "encoders": {"table", "hit_rate@1_by_lag", "plot"},
+}  # fmt: skip
+SLOW = ("train_speed", "encoders")  # a process per model, and a profile
+BARS = {"calibration": 0, "data_speed": 2, "recommend_speed": 2, "startup": 3, "train_speed": 3, "encoders": 0}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A benchmark by name, as it is when its file is started."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def found(name: str, *words: str) -> ModuleType:
+        monkeypatch.setattr(sys, "argv", [str(FOLDER / f"{name}.py"), "--calibration", "0", *words])
+        return importlib.import_module(name)
+
+    return found
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "interactions.parquet"
+    random_log(400, 40, 30).write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TINY]
+)
+def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    words = [str(log) if word == "LOG" else word for word in TINY[name]]
+    load(name, "--out", str(tmp_path), *words).main()
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"benchmark", "question", "options", "machine", "calibration", "void", "figures", "bars"}
+    assert document["benchmark"] == name
+    assert document["question"].endswith("?")
+    assert {"before", "after", "drift"} == set(document["calibration"])
+    assert document["calibration"]["before"]["bf16_gflops"] > 0
+    assert set(document["figures"]) == FIGURES[name]
+    assert len(document["bars"]) == BARS[name]
+    for bar in document["bars"]:
+        assert set(bar) == {"name", "value", "limit", "direction", "met"}
+        assert (bar["met"] is None) == (bar["value"] is None)
+    if "plot" in FIGURES[name]:
+        assert Path(document["figures"]["plot"]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("after", "void"), [(95.0, False), (89.0, True), (112.0, True)])
+def test_a_drift_over_a_tenth_voids_the_run(
+    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: float, void: bool
+) -> None:
+    module = load("calibration")
+    speeds = iter([100.0, after])
+    monkeypatch.setattr(module, "calibrate", lambda _: {"fp32_gflops": 50.0, "bf16_gflops": next(speeds)})
+    module.main()
+    assert json.loads(capsys.readouterr().out)["void"] is void
+
+
+def test_bars_have_a_direction(load: Any) -> None:
+    bar = load("calibration").bar
+    assert bar("seconds", 2.0, 2.0)["met"]
+    assert not bar("seconds", 2.1, 2.0)["met"]
+    assert bar("times as fast", 41.0, 40.0, least=True)["met"]
+    assert not bar("times as fast", 39.0, 40.0, least=True)["met"]
+
+
+def test_useful_work_is_counted_by_hand(load: Any) -> None:
+    """3 histories of 1, 2 and 5 events have 0, 1 and 4 positions with a target."""
+    import polars as pl
+
+    from temporec.data.dataset import build_dataset
+    from temporec.workflow.presets import fit_config
+
+    users = [0, 1, 1, 2, 2, 2, 2, 2]
+    train = build_dataset(pl.DataFrame({"user": users, "item": list(range(8)), "time": list(range(8))}))
+    config = fit_config("transformer", None, {"encoder.dim": 4, "encoder.layers": 2, "encoder.heads": 1})
+    work = load("train_speed").useful_gflop(train, config)
+    assert work["softmax"] == pytest.approx(3 * 2 * 5 * 8 * 4 / 1e9)
+    linear, attention = 12 * 4 * 4, 2 * 4  # multiply-adds per position, and per pair of positions
+    assert work["encoder"] == pytest.approx(3 * 2 * 2 * (linear * 5 + attention * (1 + 10)) / 1e9)
