@@ -75,6 +75,11 @@ class Recommender(ABC):
     def read(cls, folder: Path, dataset: Dataset) -> Self:
         """The inverse of `write`."""
 
+    @property
+    def item_vectors(self) -> Tensor | None:
+        """Vectors of all items [V + 1, D], row 0 = PAD; None where the method compares items without vectors."""
+        return None
+
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
         """Take over catalog, users and histories of a data set."""
         log = dataset.interactions
@@ -111,25 +116,23 @@ class Recommender(ABC):
     ) -> pl.DataFrame:
         """Top-k of many known users (all by default): columns user, rank, item, score, probability."""
         numbers = np.arange(len(self.users)) if users is None else self.users.encode(users).astype(np.int64)
-        filters = filters or Filters()
-        frames = []
+        filters, k = filters or Filters(), min(k, self.catalog.size)
+        items = np.zeros((len(numbers), k), np.int64)
+        scores, probabilities = np.zeros(items.shape, np.float32), np.zeros(items.shape, np.float32)
+        by_length = np.argsort(self.log.lengths[numbers], kind="stable")  # short histories are not padded to long ones
         for begin in range(0, len(numbers), CHUNK):
-            rows = numbers[begin : begin + CHUNK]
-            histories = self.log.rows(rows)
-            items, scores, probabilities = self._top_rows(histories, k, filters)
-            b, r = np.nonzero(np.isfinite(scores))
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "user": self.users.ids.gather(rows[b]),
-                        "rank": (r + 1).astype(np.int32),
-                        "item": self.catalog.vocabulary.ids.gather(items[b, r].astype(np.int64) - 1),
-                        "score": scores[b, r],
-                        "probability": probabilities[b, r],
-                    }
-                )
-            )
-        return pl.concat(frames)
+            rows = by_length[begin : begin + CHUNK]
+            items[rows], scores[rows], probabilities[rows] = self._top_rows(self.log.rows(numbers[rows]), k, filters)
+        b, r = np.nonzero(np.isfinite(scores))
+        return pl.DataFrame(
+            {
+                "user": self.users.ids.gather(numbers[b]),
+                "rank": (r + 1).astype(np.int32),
+                "item": self.catalog.vocabulary.ids.gather(items[b, r] - 1),
+                "score": scores[b, r],
+                "probability": probabilities[b, r],
+            }
+        )
 
     def _top_rows(self, histories: Histories, k: int, filters: Filters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = self.score(histories)
@@ -143,9 +146,10 @@ class Recommender(ABC):
         if self._hides_seen(filters):
             row = np.repeat(np.arange(len(histories)), histories.lengths)
             scores[torch.from_numpy(row), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf
-        total = torch.logsumexp(scores, dim=1, keepdim=True)
         values, items = top_k(scores, k)
-        return items.numpy(), values.numpy(), torch.exp(values - total).numpy()
+        top = values[:, :1]
+        total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)  # in place: fresh memory costs more than the sum
+        return items.numpy(), values.numpy(), ((values - top).exp() / total).numpy()
 
     def item_scores(self, number: int) -> Tensor:
         """How close every item is to one item, float32 [V + 1]; by default what follows it as a history."""
@@ -169,8 +173,6 @@ class Recommender(ABC):
         old = self.dataset.interactions.to_frame(self.catalog.vocabulary)
         if self.log.has_time and "time" not in events.columns:
             events = events.with_columns(time=pl.lit(int(self.log.times.max(initial=0)), pl.Int64))
-        if self.dataset.interactions.kind is not None:
-            old = old.with_columns(kind=pl.Series(self.dataset.interactions.kinds, dtype=pl.String).gather(old["kind"]))
         new = events.select(pl.col(name).cast(old.schema[name]) for name in old.columns if name in events.columns)
         if not self.log.has_time:
             old, new = old.drop("time"), new.drop("time", strict=False)
@@ -261,9 +263,16 @@ class Recommender(ABC):
         values, items = top_k(scores[None, :], min(10 * query.k, len(scores)))
         kept = torch.isfinite(values[0])
         values, items = values[0][kept], items[0][kept]
-        vectors = torch.stack([self.item_scores(int(item))[items] for item in items]).nan_to_num(neginf=0.0)
+        vectors = self._profiles(items) if self.item_vectors is None else self.item_vectors.cpu()[items]
         picked = mmr(torch.softmax(values, dim=0), vectors, query.k, query.diversity)
         return values[picked][None, :], items[picked][None, :]
+
+    def _profiles(self, items: Tensor) -> Tensor:
+        """What follows each of some items, among these items [n, n]: items are alike where the same follows them."""
+        numbers = items.numpy().astype(np.int32)
+        times, offsets = np.zeros(len(numbers), np.int64), np.arange(len(numbers) + 1)
+        ones = Histories(numbers, times, offsets, has_time=False)
+        return torch.cat([scores[:, items] for _, scores in self.chunks(ones)]).nan_to_num(neginf=0.0)
 
     def chunks(self, histories: Histories, size: int = CHUNK) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Scores of many histories, some rows at a time: (row numbers, scores [b, V + 1])."""
