@@ -4,14 +4,22 @@ import json
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from temporec.errors import ConfigError
 
-__all__ = ["Config", "parse_overrides"]
+__all__ = ["Config", "Names", "parse_overrides"]
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+"""A field that takes a list, or names separated by commas."""
 
 
 class Config(BaseModel):
@@ -88,8 +96,10 @@ def _sentence(cls: type[Config], error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _known(cls, first["loc"])
         close = get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"unknown option {name!r} in {cls.__name__}{hint} Known: {', '.join(sorted(known))}."
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown option {name!r} in {cls.__name__}{hint}; known: {', '.join(sorted(known))}"
+    if isinstance(cause := first.get("ctx", {}).get("error"), ConfigError):
+        return f"option {name!r} of {cls.__name__}: {cause}"
     return f"option {name!r} of {cls.__name__}: {first['msg']}; got {first.get('input')!r}"
 
 

@@ -103,7 +103,7 @@ def test_numbers_that_are_no_unix_times_need_a_word() -> None:
 
 def test_mixed_units_stop_are_mended_or_dropped() -> None:
     frame = log(time=[T0, T0 + 1, (T0 + 2) * 1000])
-    with pytest.raises(ColumnError, match=r"mixes units of time \(2 in s and 1 in ms\).*'mend'"):
+    with pytest.raises(ColumnError, match=r"mixes units of time \(2 in s and 1 in ms\).*clean.mixed_units=mend"):
         clean(frame)
     out, report = clean(frame, CleanConfig(mixed_units="mend"))
     assert out["time"].to_list() == [T0 * 1000, T0 * 1000 + 1000, T0 * 1000 + 2000]
@@ -124,8 +124,19 @@ def test_missing_unreadable_and_impossible() -> None:
     json.dumps(report.to_dict(), allow_nan=False)
     _, report = clean(log(time=[T0, 3 * T0]))
     assert only(report) == ("future_times", 1)
-    with pytest.raises(EmptyLogError, match="none of 1 rows; rule 'unreadable_times'"):
-        clean(log(time=["soon"]))
+    with pytest.raises(EmptyLogError, match="none of 1 rows; rule 'early_times'"):
+        clean(log(time=["1970-01-01"]))
+
+
+def test_a_time_column_that_cannot_be_read_at_all() -> None:
+    with pytest.raises(ColumnError, match=r"^column 'when' holds 'soon'; none .* can be read; .*clean.time_format="):
+        clean(log(time=[None, "soon"], user=[1, 1]), time_name="when")
+    with pytest.raises(ColumnError, match="can be read as '%Y'"):
+        clean(log(time=["2020-01-01"]), CleanConfig(time_format="%Y"))
+    with pytest.raises(ColumnError, match=r"column 'when' mixes units"):
+        clean(log(time=[T0, T0 * 1000]), time_name="when")
+    with pytest.raises(ConfigError, match=r"clean.min_time 'soon' is no date"):
+        clean(log(time=[T0]), CleanConfig(min_time="soon"))
 
 
 def test_duplicates_are_whole_rows_and_need_times() -> None:

@@ -99,7 +99,9 @@ def test_tiny_logs_and_mixed_units() -> None:
     with pytest.raises(EmptyLogError):
         diagnose(one.clear())
     with pytest.raises(EmptyLogError, match="none of 1 rows"):
-        diagnose(one.with_columns(time=pl.lit("soon")))
+        diagnose(one.with_columns(user=None))
+    with pytest.raises(ColumnError, match="column 'when' holds 'soon'"):
+        diagnose(one.with_columns(time=pl.lit("soon")), time_name="when")
     with pytest.raises(ColumnError):
         diagnose(one.drop("item"))
 

@@ -300,3 +300,35 @@ def test_import_leaves_matplotlib_alone() -> None:
         "sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_the_chosen_epoch_is_the_last_that_was_better() -> None:
+    """A curve marks every epoch that was the best so far; validation chose the last of them."""
+    curve = [{"epoch": n, "loss": 1.0, "validation": v, "best": n in (1, 2, 4)} for n, v in enumerate("1224", 1)]
+    data = replace(full(), rows=[replace(full().rows[0], curve=curve)])
+    words = Outline(render_html(data)).text
+    assert re.findall(r"(\d+) \(chosen\)", words) == ["4"]
+
+
+def test_nobody_is_best_where_all_are_zero() -> None:
+    zero = {"popularity": {"cold": {"cases": 3, "ndcg@10": 0.0}, "head": {"cases": 3, "ndcg@10": 0.5}}}
+    data = replace(full(), rows=[replace(row, segments=zero) for row in full().rows])
+    page = render_html(data)
+    assert "<b>0.5000</b>" in page
+    assert "<b>0.0000</b>" not in page
+
+
+def test_long_lists_are_cut_with_a_number_and_times_are_readable() -> None:
+    example = Example(
+        user="u", history=[f"old {n}" for n in range(20)], recommended=[], truth=[f"new {n}" for n in range(15)]
+    )
+    rule = RuleResult("repeats", 1, 0.1, "Twice.", ({"item": 1291203900000, "time": 1291203900000},))
+    data = replace(full(), examples=[example], cleaning=CleanReport(10, 9, (rule,)).to_dict())
+    words = Outline(render_html(data)).text
+    assert "old 7" not in words
+    assert "old 8" in words
+    assert "the last 12 of 20" in words
+    assert "new 11" in words
+    assert "and 3 more" in words
+    assert "2010-12-01 11:45:00" in words
+    assert "1291203900000" in words

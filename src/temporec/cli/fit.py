@@ -43,8 +43,8 @@ def fit(
     from temporec import workflow
     from temporec.workflow.presets import fit_config
 
-    chosen = fit_config(model, config, rest)
-    report = workflow.fit(log, items, chosen, settings=settings, out=out, resume=resume)
+    fitted = fit_config(model, config) if config else model or "transformer"
+    report = workflow.fit(log, items, fitted, settings=settings, overrides=rest, out=out, resume=resume)
     if json_:
         echo_json({**report.to_dict(), "out": out})
         return

@@ -14,7 +14,11 @@ __all__ = ["CleanConfig", "CleanReport", "RuleResult", "clean"]
 
 
 def clean(
-    frame: pl.DataFrame, config: CleanConfig | None = None, *, fit_until: int | None = None
+    frame: pl.DataFrame,
+    config: CleanConfig | None = None,
+    *,
+    fit_until: int | None = None,
+    time_name: str = "time",
 ) -> tuple[pl.DataFrame, CleanReport]:
     """Clean a mapped log (see `map_columns`); rows stay in file order, times become int64 UTC milliseconds.
 
@@ -23,6 +27,7 @@ def clean(
         config: which rules apply; the defaults if None.
         fit_until: UTC milliseconds. Thresholds, bots and the k-core are determined on events before this instant
             only, then applied to all; nothing before it depends on an event at or after it. None looks at everything.
+        time_name: what the column of times is called in the file, for messages.
 
     Raises:
         ColumnError: user or item is missing, or the times cannot be understood.
@@ -36,7 +41,7 @@ def clean(
                 f"the log has no column {name!r}; it has {', '.join(frame.columns)}; call map_columns first"
             )
     rows_in = len(frame)
-    clock = Clock(now=time.time_ns() // 1_000_000, fit_until=fit_until)
+    clock = Clock(now=time.time_ns() // 1_000_000, fit_until=fit_until, time_name=time_name)
     results: list[RuleResult] = []
     for rule in (*ROW_RULES, *HISTORY_RULES):
         if frame.is_empty():

@@ -9,7 +9,7 @@ import polars as pl
 
 from temporec.data.clean_config import CleanConfig, RuleResult
 from temporec.data.times import parse_times
-from temporec.errors import ConfigError
+from temporec.errors import ColumnError, ConfigError
 
 __all__ = ["ROW_RULES", "Clock", "Outcome", "Rule", "before", "drop_where", "duplicate_rows"]
 
@@ -26,10 +26,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The two instants that rules need: now, and the cut before which statistics may look (None: no cut). UTC ms."""
+    """The two instants that rules need: now, and the cut before which statistics may look (None: no cut). UTC ms.
+
+    `time_name`: what the column of times is called in the file, for messages.
+    """
 
     now: int
     fit_until: int | None = None
+    time_name: str = "time"
 
 
 Rule = Callable[[pl.DataFrame, CleanConfig, Clock], Outcome]
@@ -60,11 +64,25 @@ def missing(frame: pl.DataFrame, config: CleanConfig, clock: Clock) -> Outcome:
     return Outcome(outcome.frame, tuple(found))
 
 
+def mixed_ids(frame: pl.DataFrame, config: CleanConfig, clock: Clock) -> Outcome:
+    """Whole numbers beside text in one id column: all of it is text, so 7 and 007 are two ids. Only said."""
+    found: list[RuleResult] = []
+    for name in ("user", "item"):
+        if frame[name].dtype != pl.String:
+            continue
+        text = ~frame[name].str.contains(r"^-?\d+$")
+        if 0 < text.sum() < len(frame):
+            example = frame[name].filter(text)[0]
+            why = f"{name} ids are whole numbers and text such as {example!r}; all of them are read as text"
+            found.append(_result(frame, text, "mixed_ids", why, "noted"))
+    return Outcome(frame, tuple(found))
+
+
 def read_times(frame: pl.DataFrame, config: CleanConfig, clock: Clock) -> Outcome:
     """Times become int64 UTC milliseconds; what cannot be read is dropped."""
     if "time" not in frame.columns or frame.is_empty():
         return Outcome(frame)
-    parsed = parse_times(frame["time"], config)
+    parsed = parse_times(frame["time"].alias(clock.time_name), config)
     notes = tuple(
         RuleResult(
             "time_unit", parsed.mended, parsed.mended / len(frame), note, (), "changed" if parsed.mended else "noted"
@@ -235,7 +253,7 @@ def _mark(n: int, rows: pl.Series) -> pl.Series:
 
 
 def _result(
-    frame: pl.DataFrame, bad: pl.Series, rule: str, why: str, action: Literal["dropped", "changed"] = "dropped"
+    frame: pl.DataFrame, bad: pl.Series, rule: str, why: str, action: Literal["dropped", "changed", "noted"] = "dropped"
 ) -> RuleResult:
     rows = int(bad.sum())
     examples = frame[bad.arg_true().head(3)].to_dicts()
@@ -243,13 +261,13 @@ def _result(
 
 
 def _instant(text: str) -> int:
-    parsed = parse_times(pl.Series("min_time", [text])).time[0]
-    if parsed is None:
-        raise ConfigError(f"clean.min_time {text!r} is no date; write it like 1990-01-01")
-    return int(parsed)
+    try:
+        return int(parse_times(pl.Series("min_time", [text])).time[0])
+    except ColumnError:
+        raise ConfigError(f"clean.min_time {text!r} is no date; write it like 1990-01-01") from None
 
 
 ROW_RULES: tuple[Rule, ...] = (
-    missing, read_times, impossible_times, kinds, finite_values,
+    missing, mixed_ids, read_times, impossible_times, kinds, finite_values,
     duplicates, drop_items, cancellations, negative_values, repeats,
 )  # fmt: skip

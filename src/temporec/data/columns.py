@@ -151,7 +151,8 @@ def _plain(name: str) -> str:
 
 def _usable(column: pl.Series, role: str, *, asked: bool) -> bool:
     """False where an optional column was only guessed and is empty; raises where it was asked for."""
-    if column.null_count() < len(column) or len(column) == 0 or role in ("user", "item"):
+    nothing = column.null_count() + (int(column.is_nan().sum()) if column.dtype.is_float() else 0) == len(column)
+    if not nothing or len(column) == 0 or role in ("user", "item"):
         return True
     if asked or role == "time":
         raise ColumnError(

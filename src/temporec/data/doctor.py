@@ -18,11 +18,12 @@ _BUYS = re.compile("buy|purchase|order|transaction|checkout|pay", re.IGNORECASE)
 _Figures = Mapping[str, Mapping[str, Any]]
 
 
-def diagnose(frame: pl.DataFrame, config: CleanConfig | None = None) -> Diagnosis:
+def diagnose(frame: pl.DataFrame, config: CleanConfig | None = None, time_name: str = "time") -> Diagnosis:
     """Examine a mapped log, raw or cleaned (see `map_columns`).
 
     Rows without a user, item or readable time are counted as findings and set aside; everything else stays, so that
     duplicates, bots and cancellations show. `config` says only how to read times; mixed units are mended and named.
+    `time_name` is what the column of times is called in the file, for messages.
 
     Raises:
         ColumnError: user or item is missing, or the times cannot be understood.
@@ -40,7 +41,7 @@ def diagnose(frame: pl.DataFrame, config: CleanConfig | None = None) -> Diagnosi
         for name in ("user", "item", "time")
         if name in frame.columns and frame[name].null_count()
     ]
-    log, unread = _readable(frame, config or CleanConfig())
+    log, unread = _readable(frame, config or CleanConfig(), time_name)
     if log.is_empty():
         raise EmptyLogError(
             f"none of {len(frame):,} rows has a user, an item and a readable time; check the column mapping"
@@ -52,10 +53,10 @@ def diagnose(frame: pl.DataFrame, config: CleanConfig | None = None) -> Diagnosi
     )  # fmt: skip
 
 
-def _readable(frame: pl.DataFrame, config: CleanConfig) -> tuple[pl.DataFrame, list[Finding]]:
+def _readable(frame: pl.DataFrame, config: CleanConfig, time_name: str) -> tuple[pl.DataFrame, list[Finding]]:
     found = []
     if "time" in frame.columns:
-        raw = frame["time"]
+        raw = frame["time"].alias(time_name)
         parsed = parse_times(raw, config.override({"mixed_units": "mend"}))
         found = [
             Finding(note, "set clean.mixed_units=mend" if parsed.mended else "check this") for note in parsed.notes

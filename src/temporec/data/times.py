@@ -10,6 +10,7 @@ from temporec.errors import ColumnError, ConfigError
 __all__ = ["ParsedTimes", "parse_times"]
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_ELSE = "choose another column with --time-col, or leave it out with --time-col ''"
 _FLOOR = 1e8  # a second count below it lies before March 1973; 1e11, 1e14, 1e17 part ms, us and ns in the same way
 _ZONED = (
     "%Y-%m-%dT%H:%M:%S%.f%#z",
@@ -43,11 +44,22 @@ def parse_times(column: pl.Series, config: CleanConfig | None = None) -> ParsedT
     rounded down. Text may mix forms and zones. What cannot be read becomes null; the caller drops and reports it.
 
     Raises:
-        ColumnError: the numbers are no Unix times, their units are mixed (and `mixed_units` is "error"), or the type
-            cannot be a time.
+        ColumnError: not one time can be read, the numbers are no Unix times, their units are mixed (and `mixed_units`
+            is "error"), or the type cannot be a time.
         ConfigError: the time zone is not known.
     """
     config = config or CleanConfig()
+    parsed = _parsed(column, config)
+    if column.null_count() < len(column) == parsed.time.null_count():
+        form = "" if config.time_format is None else f" as {config.time_format!r}"
+        raise ColumnError(
+            f"column {column.name!r} holds {str(column.drop_nulls()[0])[:40]!r}; none of its times can be read{form}; "
+            f"give their form with --set clean.time_format='%d.%m.%y %H:%M' (for example), {_ELSE}"
+        )
+    return parsed
+
+
+def _parsed(column: pl.Series, config: CleanConfig) -> ParsedTimes:
     dtype = column.dtype
     if dtype == pl.Date:
         return ParsedTimes(column.cast(pl.Datetime("ms")).cast(pl.Int64))
@@ -60,7 +72,9 @@ def parse_times(column: pl.Series, config: CleanConfig | None = None) -> ParsedT
         return _text(column.cast(pl.String), config)
     if dtype == pl.Null:
         return ParsedTimes(column.cast(pl.Int64))
-    raise ColumnError(f"times in column {column.name!r} are of type {dtype}; use numbers, text, dates or datetimes")
+    raise ColumnError(
+        f"times in column {column.name!r} are of type {dtype}; use numbers, text, dates or datetimes, {_ELSE}"
+    )
 
 
 def _numbers(column: pl.Series, config: CleanConfig) -> ParsedTimes:
@@ -103,8 +117,8 @@ def _mixed(column: pl.Series, units: dict[str, int], config: CleanConfig) -> Par
     said = " and ".join(f"{n:,} in {unit}" for unit, n in units.items())
     if config.mixed_units == "error":
         raise ColumnError(
-            f"column {column.name!r} mixes units of time ({said}); set clean.mixed_units to 'mend' (convert each "
-            f"by its size) or 'drop' (keep {main} only), or state one with clean.time_unit"
+            f"column {column.name!r} mixes units of time ({said}); convert each by its size with "
+            f"--set clean.mixed_units=mend, keep {main} only with clean.mixed_units=drop, or state clean.time_unit"
         )
     frame = column.alias("t").to_frame()
     parts = pl.lit(None, dtype=pl.Int64)
@@ -147,7 +161,7 @@ def _calendar_days(column: pl.Series) -> ParsedTimes:
             )
     raise ColumnError(
         f"column {column.name!r} holds numbers from {low!r} to {high!r}, which are no Unix times; "
-        "set clean.time_unit to s, ms, us or ns, or to 'relative' (seconds from an unknown start), or leave time out"
+        f"state the unit with --set clean.time_unit=s (ms, us, ns; relative: seconds from an unknown start), {_ELSE}"
     )
 
 

@@ -1,14 +1,19 @@
 """The state of an unfinished run as plain files (safetensors and JSON), replaced atomically."""
 
+import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,7 +22,9 @@ from temporec.model import SequenceModel
 from temporec.training.listeners import EpochRecord
 from temporec.training.stopping import EarlyStopping
 
-__all__ = ["Progress", "ResumeFolder", "fsync_folder", "write_atomic"]
+__all__ = ["Progress", "ResumeFolder", "file_hash", "fsync_folder", "write_atomic", "writing"]
+
+FORMAT = 1
 
 
 @dataclass
@@ -73,47 +80,83 @@ class ResumeFolder:
         shutil.rmtree(self.root, ignore_errors=True)
 
     def save(self, progress: Progress, model: SequenceModel, optimizer: torch.optim.Optimizer) -> None:
-        """Write the whole state; a crash at any moment leaves the last complete one."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        """Write the whole state; a crash at any moment leaves the last complete one.
+
+        Raises:
+            CheckpointError: the disk is full or not writable; what was written of this state is gone again.
+        """
         target = self.root / f"{progress.total_steps:08d}-{len(progress.records)}"
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
-        tensors = {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizer)}
-        for name in ("average", "best"):
-            value = getattr(progress, name)
-            if value is not None:
-                tensors[name] = value
-        for name, values in tensors.items():
-            save_file(
-                {key: value.detach().contiguous() for key, value in values.items()}, target / f"{name}.safetensors"
-            )
-        plain = {key: value for key, value in asdict(_plain(progress)).items() if key not in ("average", "best")}
-        (target / "progress.json").write_text(json.dumps(plain), encoding="utf-8")
-        fsync_folder(target)
-        write_atomic(self.root / "current", target.name)
+        hint = "free space, then give the same command with --resume"
+        with writing(self.root, target, hint):
+            shutil.rmtree(target, ignore_errors=True)
+            target.mkdir(parents=True)
+            tensors = {"model": model.state_dict(), "optimizer": _optimizer_tensors(optimizer)}
+            for name in ("average", "best"):
+                value = getattr(progress, name)
+                if value is not None:
+                    tensors[name] = value
+            files = {}
+            for name, values in tensors.items():
+                file = target / f"{name}.safetensors"
+                save_file({key: value.detach().contiguous() for key, value in values.items()}, file)
+                files[name] = file_hash(file)
+            plain = {key: value for key, value in asdict(_plain(progress)).items() if key not in ("average", "best")}
+            state = {"format": FORMAT, "files": files, "progress": plain}
+            (target / "progress.json").write_text(json.dumps(state), encoding="utf-8")
+            fsync_folder(target)
+        with writing(self.root, self.root / "current.part", hint):
+            write_atomic(self.root / "current", target.name)
         for old in self.root.iterdir():
             if old.is_dir() and old != target:
                 shutil.rmtree(old, ignore_errors=True)
         self.saved_at = time.monotonic()
 
     def load(self, model: SequenceModel, optimizer: torch.optim.Optimizer) -> Progress:
-        """Put the state into model and optimizer and return the progress."""
-        folder = self.root / (self.root / "current").read_text(encoding="utf-8").strip()
+        """Put the state into model and optimizer and return the progress.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, from a newer version or of another configuration.
+        """
         try:
-            plain = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-            model.load_state_dict(load_file(folder / "model.safetensors"))
-            _load_optimizer(optimizer, load_file(folder / "optimizer.safetensors"))
-            extra = {
-                n: load_file(f) if (f := folder / f"{n}.safetensors").exists() else None for n in ("average", "best")
-            }
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            folder = self.root / (self.root / "current").read_text(encoding="utf-8").strip()
+            state = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+            if state["format"] > FORMAT:
+                raise ValueError(f"it is in format {state['format']}, this version reads up to {FORMAT}")
+            damaged = [n for n, known in state["files"].items() if file_hash(folder / f"{n}.safetensors") != known]
+            if damaged:
+                raise ValueError(f"{damaged[0]}.safetensors is damaged")
+            tensors = {name: load_file(folder / f"{name}.safetensors") for name in state["files"]}
+            model.load_state_dict(tensors["model"])
+            _load_optimizer(optimizer, tensors["optimizer"])
+            plain = state["progress"]
+            plain["records"] = [EpochRecord(**record) for record in plain["records"]]
+            plain["stopping"] = tuple(plain["stopping"])
+            return Progress(**plain, average=tensors.get("average"), best=tensors.get("best"))
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             raise CheckpointError(
                 f"the unfinished run in {self.root} cannot be resumed ({' '.join(str(error).split())[:200]}); "
-                "use the configuration that it was started with, or delete that folder to start anew"
+                "use the version and configuration that it was started with, or leave out --resume to start anew"
             ) from None
-        plain["records"] = [EpochRecord(**record) for record in plain["records"]]
-        plain["stopping"] = tuple(plain["stopping"])
-        return Progress(**plain, average=extra["average"], best=extra["best"])
+
+
+@contextmanager
+def writing(what: Path, part: Path, hint: str = "free space or choose another place") -> Iterator[None]:
+    """On any error in the block remove `part`, a file or a folder; a full disk becomes one `CheckpointError`."""
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError | SafetensorError | pl.exceptions.PolarsError):
+            raise CheckpointError(f"cannot write {what}: {' '.join(str(error).split())[:200]}; {hint}") from None
+        raise
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, text: str) -> None:

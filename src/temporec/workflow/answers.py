@@ -8,6 +8,7 @@ import polars as pl
 from temporec.errors import ConfigError
 from temporec.ranking.filters import Filters
 from temporec.recommend.query import Recommendations
+from temporec.training.checkpoint import writing
 
 __all__ = ["filters_from", "save_frame", "table"]
 
@@ -47,8 +48,6 @@ def save_frame(frame: pl.DataFrame, path: str | Path) -> None:
     if not path.parent.is_dir():
         raise ConfigError(f"the folder {path.parent} does not exist; create it first")
     part = path.with_name(path.name + ".part")
-    try:
+    with writing(path, part):
         frame.write_parquet(part) if path.suffix == ".parquet" else frame.write_csv(part)
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

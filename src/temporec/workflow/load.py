@@ -8,7 +8,7 @@ import polars as pl
 from temporec.config import Config
 from temporec.data.catalog import Catalog
 from temporec.data.clean import CleanConfig, CleanReport, clean
-from temporec.data.columns import ColumnMap, map_columns
+from temporec.data.columns import ColumnMap, find_column, map_columns
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.data.readers import read_items, read_table
 from temporec.errors import EmptyLogError
@@ -53,19 +53,25 @@ def load(log: Any, items: Any = None, config: LoadConfig | None = None) -> Loade
         items: the same for the items table; text, categories, numbers and vectors of its columns become features.
     """
     config = config or LoadConfig()
-    mapped = map_columns(read_table(log, encoding=config.encoding, query=config.query), config.columns)
+    read = read_table(log, encoding=config.encoding, query=config.query)
+    mapped, time_name = map_columns(read, config.columns), find_column("time", read, config.columns.time)
     table = None if items is None else read_items(items, config.item_col, encoding=config.encoding)
-    return load_frame(mapped, table, config)
+    return load_frame(mapped, table, config, time_name=time_name or "time")
 
 
 def load_frame(
-    mapped: pl.DataFrame, items: pl.DataFrame | None, config: LoadConfig, fit_until: int | None = None
+    mapped: pl.DataFrame,
+    items: pl.DataFrame | None,
+    config: LoadConfig,
+    fit_until: int | None = None,
+    time_name: str = "time",
 ) -> Loaded:
     """The second half of `load`: clean and number a frame with canonical column names.
 
-    `fit_until`: UTC milliseconds; thresholds of the cleaning are learned from events before it alone.
+    `fit_until`: UTC milliseconds; thresholds of the cleaning are learned from events before it alone. `time_name`: what
+    the column of times is called in the file, for messages.
     """
-    frame, report = clean(mapped, config.clean, fit_until=fit_until)
+    frame, report = clean(mapped, config.clean, fit_until=fit_until, time_name=time_name)
     dataset = build_dataset(frame, items, config.columns.context)
     _check_learnable(dataset.catalog, dataset)
     return Loaded(dataset, report, frame, items, mapped)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from temporec.data.columns import map_columns
+from temporec.data.columns import find_column, map_columns
 from temporec.data.doctor import Diagnosis, diagnose
 from temporec.data.readers import read_table
 from temporec.errors import CheckpointError
@@ -26,7 +26,8 @@ def doctor(log: Any, *, settings: Settings | None = None) -> Diagnosis:
     """What is wrong with a log, how to mend it, and which options fit it."""
     data = (settings or Settings()).data
     frame = read_table(log, encoding=data.encoding, query=data.query)
-    return diagnose(map_columns(frame, data.columns), data.clean)
+    time_name = find_column("time", frame, data.columns.time)
+    return diagnose(map_columns(frame, data.columns), data.clean, time_name or "time")
 
 
 @dataclass(frozen=True)

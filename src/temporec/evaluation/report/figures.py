@@ -68,9 +68,8 @@ def curves(data: ReportData) -> str:
         series = []
         for style, row in rows:
             pairs = points([(each.get("epoch"), each.get(key)) for each in row.curve])
-            best = next((known(each.get("epoch")) for each in row.curve if each.get("best")), None)
             if pairs:
-                series.append(Line(row.name, pairs, style, best if key == "validation" else None))
+                series.append(Line(row.name, pairs, style, _chosen(row) if key == "validation" else None))
         if series:
             spoken = "; ".join(f"{s.label} from {score(s.points[0][1])} to {score(s.points[-1][1])}" for s in series)
             chart = lines(f"curve-{key}", f"{title} per epoch: {spoken}.", series, title)
@@ -84,11 +83,17 @@ def curves(data: ReportData) -> str:
     return f"<section><h2>Learning curves</h2>\n{shown}\n{_epochs([row for _, row in rows])}</section>"
 
 
+def _chosen(row: ModelRow) -> float | None:
+    """The epoch that validation chose: the last that was better than all before it."""
+    return next((known(each.get("epoch")) for each in reversed(row.curve) if each.get("best")), None)
+
+
 def _epochs(rows: Sequence[ModelRow]) -> str:
     lines_ = []
     for row in rows:
+        chosen = _chosen(row)
         for each in row.curve:
-            epoch = count(each.get("epoch")) + (" (chosen)" if each.get("best") else "")
+            epoch = count(each.get("epoch")) + (" (chosen)" if known(each.get("epoch")) == chosen else "")
             cells = [Cell(epoch), Cell(score(each.get("loss"))), Cell(score(each.get("validation")))]
             lines_.append((name(row.name), [*cells, Cell(duration(each.get("seconds")))]))
     heads = [Cell("Model", ""), Cell("Epoch"), Cell("Loss"), Cell("Validation"), Cell("Time")]
@@ -140,7 +145,7 @@ def _segment_table(data: ReportData, group: str, metric: str) -> str:
         found = [row.segments[group].get(bucket, {}) for row in rows]
         cases = next((each["cases"] for each in found if "cases" in each), None)
         scores = [known(each.get(metric)) for each in found]
-        top = max((value for value in scores if value is not None), default=None)
+        top = max((value for value in scores if value), default=None)  # where all are zero, none is the best
         cells = [Cell(f"<b>{score(v)}</b>" if v is not None and v == top else score(v)) for v in scores]
         lines_.append((name(bucket), [Cell(count(cases)), *cells]))
     heads = [Cell(_heading(group), ""), Cell("Cases"), *(Cell(name(row.name)) for row in rows)]

@@ -24,16 +24,21 @@ def render_html(data: ReportData) -> str:
 
 
 def write_report(folder: Path | str, data: ReportData) -> None:
-    """Write report.json and report.html into the folder (made where it is missing), each in one move."""
-    from temporec.training.checkpoint import write_atomic
-
+    """Write report.json and report.html into the folder (made where it is missing): both of them, or neither."""
     folder = Path(folder)
     page = render_html(data)
     plain = json.dumps(data.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in (("report.json", plain + "\n"), ("report.html", page)):
-        try:
-            write_atomic(folder / name, content)
-        except OSError:
-            (folder / f"{name}.part").unlink(missing_ok=True)
-            raise
+    files = {folder / "report.json": plain + "\n", folder / "report.html": page}
+    try:
+        for path, content in files.items():
+            path.with_name(f"{path.name}.part").write_text(content, encoding="utf-8")
+        for path in files:
+            path.with_name(f"{path.name}.part").replace(path)
+    except OSError:
+        for path in files:
+            path.with_name(f"{path.name}.part").unlink(missing_ok=True)
+        if new:
+            folder.rmdir()
+        raise

@@ -1,18 +1,20 @@
 """The page from top to bottom; a section without data is an empty text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from temporec.evaluation.report.data import Example, ReportData
 from temporec.evaluation.report.figures import curves, metric_bars, segments
 from temporec.evaluation.report.tables import Cell, facts_table, table
 from temporec.evaluation.report.words import (
+    NAMES,
     bytes_of,
     count,
     duration,
     flat,
     interval,
     metric_name,
+    moment,
     name,
     score,
     share,
@@ -21,6 +23,8 @@ from temporec.evaluation.report.words import (
 )
 
 __all__ = ["sections"]
+
+LISTED = 12  # items of a history or a basket; the rest is a number
 
 
 def sections(data: ReportData) -> Iterator[str]:
@@ -92,13 +96,15 @@ def metric_tables(data: ReportData) -> str:
         return ""
     k = main.partition("@")[2]
     sure = {metric for row in data.rows for metric in row.intervals}
-    groups: dict[tuple[str, bool], dict[str, None]] = {(k, main in sure): {}, (k, main not in sure): {}}
+    groups: dict[tuple[str, bool], dict[str, None]] = {(k, True): {main: None}, (k, False): {}}
     for row in data.rows:
         for metric in row.metrics:
-            groups.setdefault((metric.partition("@")[2], metric in sure), {})[metric] = None
+            base, _, at = metric.partition("@")
+            first = metric == main or not sure or (metric in sure and base in NAMES)
+            groups.setdefault((at, first), {})[metric] = None
     tables = []
-    for (k, with_interval), metrics in groups.items():
-        caption = ("Metrics" if with_interval or not sure else "More metrics") + (f" at {k}" if k else "")
+    for (k, first), metrics in groups.items():
+        caption = ("Metrics" if first else "More metrics") + (f" at {k}" if k else "")
         if metrics:
             tables.append(_metric_table(data, caption, list(metrics)))
     note = "Small figures are 95 % intervals. ★ marks the highest value among rows with an interval. Models are bold."
@@ -185,20 +191,26 @@ def examples(data: ReportData) -> str:
 
 
 def _card(example: Example) -> str:
-    history = "".join(f"<li>{name(title)}</li>" for title in example.history)
     ranks = []
     for each in example.recommended:
         row, hit = ('<li class="hit">', " <em>✓ hit</em>") if each.hit else ("<li>", "")
         chance = "" if each.probability is None else f'<span class="p">{share(each.probability)}</span>'
         ranks.append(f"{row}<span>{name(each.title)}{hit}</span>{chance}</li>")
-    truth = "".join(f"<li>{name(title)}</li>" for title in example.truth)
     parts = [f'<article class="card example"><h3>User {name(example.user)}</h3>']
-    if history:
-        parts.append(f"<h4>History</h4><ol>{history}</ol>")
+    if example.history:
+        first = max(0, len(example.history) - LISTED)
+        earlier = f' <span class="p">(the last {LISTED} of {len(example.history)})</span>' if first else ""
+        parts.append(f'<h4>History{earlier}</h4><ol start="{first + 1}">{_items(example.history[first:])}</ol>')
     parts.append(f'<h4>Recommended next</h4><ol class="ranks">{"".join(ranks)}</ol>')
-    if truth:
-        parts.append(f"<h4>Came next</h4><ul>{truth}</ul>")
+    if example.truth:
+        more = len(example.truth) - LISTED
+        rest = f'<p class="note">and {more} more</p>' if more > 0 else ""
+        parts.append(f"<h4>Came next</h4><ul>{_items(example.truth[:LISTED])}</ul>{rest}")
     return "\n".join([*parts, "</article>"])
+
+
+def _items(titles: Sequence[str]) -> str:
+    return "".join(f"<li>{name(title)}</li>" for title in titles)
 
 
 def cleaning(data: ReportData) -> str:
@@ -236,7 +248,7 @@ def _first_example(rule: Mapping[str, Any]) -> str:
     pairs = first.items() if isinstance(first, Mapping) else [("row", first)]
     return (
         '<br><span class="note">for example '
-        + ", ".join(f"{text(k)} = {'empty' if v is None else name(v)}" for k, v in pairs)
+        + ", ".join(f"{text(k)} = {'empty' if v is None else name(moment(v) if k == 'time' else v)}" for k, v in pairs)
         + "</span>"
     )
 

@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
 from temporec.evaluation.report.data import clean_text, known
 
 __all__ = [
+    "NAMES",
     "bytes_of",
     "count",
     "duration",
     "flat",
     "interval",
     "metric_name",
+    "moment",
     "name",
     "score",
     "share",
@@ -32,7 +35,8 @@ NAMES = {
     "recall": "Recall",
     "precision": "Precision",
     "f1": "F1",
-}
+    "accuracy": "Accuracy",
+}  # the metrics of accuracy, which stand in one table
 
 
 def text(value: Any, longest: int = LONGEST) -> str:
@@ -50,6 +54,13 @@ def metric_name(metric: str) -> str:
     """Give "NDCG@10" for "ndcg@10"; unknown names with blanks for underscores. Not escaped."""
     base, at, k = metric.partition("@")
     return NAMES.get(base, base.replace("_", " ").capitalize()) + at + k
+
+
+def moment(value: Any) -> Any:
+    """Milliseconds since 1970 as a date and time in UTC; anything else as it is."""
+    if type(value) is not int or not 1e11 < value < 1e14:
+        return value
+    return datetime.fromtimestamp(value / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def count(value: Any) -> str:
