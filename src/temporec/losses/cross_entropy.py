@@ -19,6 +19,7 @@ from temporec.registry import register
 
 __all__ = ["CrossEntropy", "CrossEntropyConfig"]
 
+_BLOCKS = 256  # a row is summed in so many blocks, so that sums in bf16 do not round alike
 _SAFE = 60.0  # exp(60) * 1e11 items still fits into fp32
 
 
@@ -55,7 +56,7 @@ class CrossEntropy(Loss):
         dtype = hidden.dtype
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
-        width = -(-(table.shape[0] - 1) // 16) * 16  # rows start on a cache line
+        width = -(-(table.shape[0] - 1) // _BLOCKS) * _BLOCKS
         buffer = self._buffer
         if (
             buffer is None
@@ -63,7 +64,7 @@ class CrossEntropy(Loss):
             or buffer.dtype != dtype
             or buffer.device != hidden.device
         ):
-            self._buffer = buffer = torch.empty(self.rows, width, dtype=dtype, device=hidden.device)
+            self._buffer = buffer = torch.zeros(self.rows, width, dtype=dtype, device=hidden.device)
         smoothing = self.config.label_smoothing
         loss: Tensor = _Chunked.apply(hidden, table, targets, bias, smoothing, buffer)  # type: ignore[no-untyped-call]
         return loss
@@ -122,7 +123,8 @@ def _loss_and_grads(
         top = e.amax(dim=1, keepdim=True) if shift else None
         if top is not None:
             e.sub_(top)
-        total_e = e.exp_().sum(dim=1, keepdim=True, dtype=torch.float32)
+        e.exp_()  # columns of the buffer beyond the items stay zero
+        total_e = buffer[: len(part)].view(len(part), _BLOCKS, -1).sum(dim=2).float().sum(dim=1, keepdim=True)
         log_sum = total_e.log().squeeze(1) + (0.0 if top is None else top.squeeze(1).float())
         total += (log_sum - picked).sum(dtype=torch.float64)
         d_hidden[begin : begin + rows] = (e @ w) / total_e if low else torch.mm(e, w).div_(total_e)

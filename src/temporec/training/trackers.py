@@ -35,7 +35,7 @@ class TensorBoardTracker(Silent):
             self._writer.add_scalar(name, value, record.epoch)
 
     def close(self) -> None:
-        self._writer.flush()
+        self._writer.close()
 
 
 class MLflowTracker(Silent):
@@ -59,5 +59,10 @@ class MLflowTracker(Silent):
 
 
 def _scalars(record: EpochRecord) -> dict[str, float]:
-    values = {"loss": record.loss, "seconds": record.seconds}
-    return values if record.validation is None else {**values, "validation_ndcg_10": record.validation}
+    values = {
+        "loss": record.loss,
+        "seconds": record.seconds,
+        "validation_ndcg_10": record.validation,
+        "validation_accuracy": record.accuracy,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,31 +87,33 @@ class Trainer:
         progress = self._start(model, optimizer)
         stopping = EarlyStopping(self.config.patience, *progress.stopping)
         self.listener.start(self.config.epochs, sequences.positions)
-        while progress.epoch < self.config.epochs and not stopping.stop:
-            began = time.perf_counter()
-            model.train()
-            batches = sequences.batches(self.options.seed, progress.epoch, skip=progress.step)
-            for batch in batches:
-                self._before_step(optimizer, progress, sequences)
-                negatives = None if sampler is None else sampler.draw(model.criterion.needs.negatives, device)
-                loss = wrapped.loss(batch.to(device), negatives)
-                fabric.backward(loss)
-                if self.config.clip:
-                    torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.clip, foreach=True)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                self._after_step(progress, model, optimizer, loss.detach(), int(batch.lengths.sum()))
-            seconds = progress.seconds + time.perf_counter() - began
-            value = accuracy = None
-            if validate is not None and progress.epoch >= self.config.validate_from:
-                with self._averaged(model, progress.average):
-                    value, accuracy = validate(model.eval())
-                    if stopping.update(value, progress.epoch):
-                        progress.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            progress.end_epoch((value, accuracy), seconds, stopping)
-            self._save(progress, model, optimizer, force=True)
-            self.listener.epoch(progress.records[-1])
-        self.listener.close()
+        with closing(self.listener):
+            while progress.epoch < self.config.epochs and not stopping.stop:
+                began = time.perf_counter()
+                model.train()
+                batches = sequences.batches(self.options.seed, progress.epoch, skip=progress.step)
+                for batch in batches:
+                    self._before_step(optimizer, progress, sequences)
+                    negatives = None if sampler is None else sampler.draw(model.criterion.needs.negatives, device)
+                    with fabric.autocast():  # on one device Fabric does not wrap `loss` itself
+                        loss = wrapped.loss(batch.to(device), negatives)
+                    fabric.backward(loss)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), self.config.clip or math.inf, foreach=True)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    self._after_step(progress, model, optimizer, loss.detach(), int(batch.lengths.sum()))
+                seconds = progress.seconds + time.perf_counter() - began
+                value = accuracy = None
+                if validate is not None and progress.epoch >= self.config.validate_from:
+                    with self._averaged(model, progress.average):
+                        value, accuracy = validate(model.eval())
+                        if stopping.update(value, progress.epoch):
+                            progress.best = {
+                                name: tensor.detach().clone() for name, tensor in model.state_dict().items()
+                            }
+                progress.end_epoch((value, accuracy), seconds, stopping)
+                self._save(progress, model, optimizer, force=True)
+                self.listener.epoch(progress.records[-1])
         self._finish(model, progress)
         return progress
 
