@@ -10,13 +10,15 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 from torch import Tensor, nn
 
 from temporec import registry
-from temporec.config import Config
+from temporec.config import Config, Names
 from temporec.data.batch import SequenceBatch
+from temporec.data.features import Features
 from temporec.embeddings.base import EventEmbedding, ItemEmbedding
+from temporec.embeddings.features import FeatureEmbedding, FeatureEmbeddingConfig
 from temporec.embeddings.ids import IdEmbedding, IdEmbeddingConfig
 from temporec.embeddings.one_hot import OneHotEmbedding, OneHotEmbeddingConfig
 from temporec.embeddings.vectors import VectorEmbedding, VectorEmbeddingConfig
-from temporec.encoders.base import EncoderConfig, State, Steps
+from temporec.encoders.base import EncoderConfig, State, Steps, dropout
 from temporec.errors import ConfigError
 from temporec.heads.next_item import NextItemHead, NextItemHeadConfig
 from temporec.losses.base import LossConfig, Negatives
@@ -48,17 +50,17 @@ class ModelConfig(Config):
     """What the network is made of. `encoder.dim` is the width everywhere.
 
     `fuse`: "start" - given vectors (text) start the id table; "add" - the table is ids + projected vectors; "only" -
-    projected vectors without ids; "one_hot" - unit vectors.
+    projected vectors without ids; "one_hot" - unit vectors. Features of the items, where chosen, are added to each.
     """
 
     encoder: Encoder = Field(default_factory=lambda: registry.get("encoder", "transformer").Config())
     head: NextItemHeadConfig = NextItemHeadConfig()
     loss: Losses = Field(default_factory=lambda: registry.get("loss", "cross_entropy").Config())
     ids: IdEmbeddingConfig = IdEmbeddingConfig()
-    events: tuple[str, ...] = ()  # event embeddings by name: time, event_kind, event_value
+    events: Names = ()  # event embeddings by name: time, event_kind, event_value
     fuse: Literal["start", "add", "only", "one_hot"] = "start"  # how ids and given vectors make the item table
     dropout: float = Field(0.3, ge=0.0, lt=1.0)  # on the event vectors and on the encoder's output
-    residual: bool = False  # encoder output + event vector
+    residual: bool = True  # encoder output + event vector, unless the encoder adds it itself
     norm: bool = True  # LayerNorm before the head
 
 
@@ -70,6 +72,7 @@ class ModelInputs:
         size: items + 1 (PAD).
         start: vectors [V, D] that start the id table (`fuse="start"`).
         vectors: vectors [V, d] that are projected (`fuse="add" | "only"`).
+        features: categories and numbers of the items, added to the table.
         classes: outputs of an untied head + 1, where they are not the items themselves.
         options: further options of event embeddings by name, such as {"event_kind": {"kinds": 3}}.
     """
@@ -77,6 +80,7 @@ class ModelInputs:
     size: int
     start: Tensor | None = None
     vectors: Tensor | None = None
+    features: Features | None = None
     classes: int | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -112,7 +116,7 @@ class SequenceModel(nn.Module):
         if len(self.events):
             extra = torch.stack([event(batch).expand_as(x) for event in self.events]).sum(dim=0)
             x = x + extra * batch.mask[..., None]
-        return F.dropout(x, self.config.dropout, self.training)
+        return dropout(x, self.config.dropout, self.training)
 
     def hidden(self, batch: SequenceBatch, table: Tensor | None = None) -> Tensor:
         """States [B, T, D]; state t has seen events 0..t."""
@@ -120,8 +124,13 @@ class SequenceModel(nn.Module):
         return self._finish(self.encoder(Steps(x, batch.dt, batch.lengths)), x)
 
     def _finish(self, h: Tensor, x: Tensor) -> Tensor:
-        h = F.dropout(h, self.config.dropout, self.training)
-        result: Tensor = self.norm(h + x if self.config.residual else h)
+        """Dropout, residual and LayerNorm of encoder outputs h for event vectors x.
+
+        The residual path is not dropped: where the encoder has added x itself, dropout falls on what it added to x.
+        """
+        skip = x if self.config.residual else torch.zeros((), device=x.device)
+        own = h - skip if self.encoder.adds_input else h
+        result: Tensor = self.norm(skip + dropout(own, self.config.dropout, self.training))
         return result
 
     def last_hidden(self, batch: SequenceBatch, table: Tensor | None = None) -> Tensor:
@@ -158,17 +167,23 @@ class SequenceModel(nn.Module):
 
 
 def _item_embeddings(config: ModelConfig, inputs: ModelInputs, dim: int, seed: int) -> list[ItemEmbedding]:
-    if config.fuse == "one_hot":
-        return [OneHotEmbedding(OneHotEmbeddingConfig(), dim, inputs.size)]
     parts: list[ItemEmbedding] = []
-    if config.fuse != "only":
+    if config.fuse == "one_hot":
+        parts.append(OneHotEmbedding(OneHotEmbeddingConfig(), dim, inputs.size))
+    elif config.fuse != "only":
         start = inputs.start if config.fuse == "start" else None
         parts.append(IdEmbedding(config.ids, dim, inputs.size, generator=generator(seed, 1), start=start))
-    if config.fuse != "start" and inputs.vectors is not None:
+    if config.fuse in ("add", "only") and inputs.vectors is not None:
         options = VectorEmbeddingConfig()
         parts.append(VectorEmbedding(options, dim, inputs.size, generator=generator(seed, 2), start=inputs.vectors))
+    if inputs.features is not None:
+        own = FeatureEmbeddingConfig()
+        source = generator(seed, 3)
+        parts.append(FeatureEmbedding(own, dim, inputs.size, generator=source, features=inputs.features))
     if not parts:
-        raise ConfigError("fuse 'only' needs item vectors; give an items table with text, or choose fuse=start")
+        raise ConfigError(
+            "fuse 'only' needs item vectors; give an items table with text or features, or choose fuse=start"
+        )
     return parts
 
 

@@ -133,8 +133,9 @@ def test_cropped_windows_of_a_log_have_true_targets() -> None:
     frame = pl.DataFrame({"user": [0] * 9 + [1] * 5, "item": range(1, 15), "time": range(14)})
     sequences = Sequences(build_dataset(frame).interactions, max_len=20)
     rng = random_state(0)
-    starts, ends = crop_windows(*sequences.windows(0, 0), AugmentConfig(crop=1.0, least_share=0.2), rng)
-    found = sequences.gather(starts, ends, rng)
+    *windows, new = sequences.windows(0, 0)
+    starts, ends = crop_windows(*windows, AugmentConfig(crop=1.0, least_share=0.2), rng)
+    found = sequences.gather(starts, ends, new, rng)
     assert found.targets is not None
     assert torch.equal(found.targets[found.mask], found.items[found.mask] + 1)
     assert found.lengths.tolist() != [8, 4]

@@ -6,10 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.evaluation.scorer import DAY, Scorer, random_dataset
+from torch import Tensor
 
 from temporec.baselines.popularity import Popularity
 from temporec.data.batch import Histories
-from temporec.data.dataset import Dataset
+from temporec.data.dataset import Dataset, build_dataset
 from temporec.errors import DataError
 from temporec.evaluation.prequential import prequential
 from temporec.metrics.ranking import hit_rate, ndcg
@@ -106,3 +107,21 @@ def test_refusals(log: Dataset, past: Dataset) -> None:
     quiet = prequential(Scorer(past), log, [500 * DAY, 600 * DAY])
     assert quiet[0].events == 0
     assert quiet[0].to_dict()["ndcg@10"] is None
+
+
+class Kinds(Scorer):
+    """Writes down the kinds that it is asked with."""
+
+    def score(self, histories: Histories) -> Tensor:
+        assert histories.kinds is not None
+        self.asked = histories.kinds.tolist()
+        return super().score(histories)
+
+
+def test_kinds_are_those_of_the_recommender() -> None:
+    """ "add" comes before "buy" in the alphabet, but only after training."""
+    rows = {"user": [1] * 4, "item": [1, 2, 1, 2], "time": [0, 1, 2, 3], "kind": ["view", "buy", "add", "buy"]}
+    log = build_dataset(pl.DataFrame(rows))
+    recommender = Kinds(log.restrict(log.interactions.time < 2), exclude_seen=False)
+    prequential(recommender, log, [3, 4])
+    assert recommender.asked == [1, 0, -1]

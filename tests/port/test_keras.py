@@ -1,6 +1,7 @@
 """The classic LSTM in torch and in Keras finds the same probabilities."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from temporec.data.batch import SequenceBatch
 from temporec.encoders.base import Steps
 from temporec.encoders.recurrent import LSTM, LSTMConfig
 from temporec.errors import CheckpointError
 from temporec.model import ModelConfig, ModelInputs, SequenceModel
 from temporec.port.keras import ClassicNames, build_keras, from_keras, lstm_from_keras, lstm_to_keras, to_keras
+from temporec.recommend.fit_config import FitConfig
 
 V, D, C, B, T = 30, 16, 11, 5, 9
 NAMES = ClassicNames(embedding="items.weight", layers=("encoder.layers.0", "encoder.layers.1"), dense="dense")
@@ -37,6 +40,21 @@ class Classic(nn.Module):
 
 def histories() -> Tensor:
     return torch.randint(1, V, (B, T), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture
+def classic() -> FitConfig:
+    """The textbook model as it is shipped."""
+    return FitConfig.from_file(Path(__file__).parents[2] / "configs" / "classic-lstm.yaml")
+
+
+@torch.no_grad()
+def chances(model: SequenceModel, items: Tensor | None = None) -> np.ndarray[Any, Any]:
+    """Probabilities of the next item as Temporec gives them."""
+    items = histories() if items is None else items
+    batch = SequenceBatch(items, torch.zeros_like(items), torch.zeros(items.shape), torch.full((len(items),), T))
+    query = model.eval().query(batch)
+    return np.asarray(model.head.scores(query, model.item_vectors()).softmax(dim=1))
 
 
 def arrays(state: dict[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
@@ -64,6 +82,33 @@ def test_the_default_names_are_those_of_the_classic_model() -> None:
     state = from_keras(to_keras(model.state_dict()))
     assert set(state) == set(model.state_dict())
     model.load_state_dict(arrays(state))
+
+
+@torch.no_grad()
+def test_the_classic_config_there_and_back_finds_the_same_probabilities(classic: FitConfig) -> None:
+    model, other = SequenceModel(classic, ModelInputs(size=V), seed=0), SequenceModel(classic, ModelInputs(size=V), 1)
+    other.load_state_dict(arrays(from_keras(to_keras(model.state_dict(), mute_pad=False))))
+    np.testing.assert_allclose(chances(other), chances(model), rtol=0, atol=1e-6)
+
+
+def test_ten_thousand_items_in_and_ten_classes_out_train(classic: FitConfig) -> None:
+    model = SequenceModel(classic, ModelInputs(size=10_001, classes=11))
+    items = torch.randint(1, 10_001, (B, T), generator=torch.Generator().manual_seed(0))
+    batch = SequenceBatch(
+        items, torch.zeros_like(items), torch.zeros(B, T), torch.full((B,), T), targets=items % 10 + 1
+    )
+    adam = torch.optim.Adam(model.parameters(), 0.01)
+    losses = []
+    for _ in range(25):
+        losses.append(model.loss(batch))
+        adam.zero_grad()
+        losses[-1].backward()
+        adam.step()
+    assert losses[0].item() == pytest.approx(np.log(10), abs=0.2)
+    assert losses[-1].item() < 0.5 * losses[0].item()
+    assert chances(model, items).shape == (B, 11)
+    weights = to_keras(model.state_dict())
+    assert [weights[0].shape, weights[-1].shape] == [(10_001, 128), (11,)]
 
 
 def test_keras_weights_survive_a_round_trip_exactly() -> None:
@@ -125,6 +170,18 @@ class TestAgainstKeras:
         found = keras.ops.convert_to_numpy(there(histories().numpy()))
         np.testing.assert_allclose(found, model.probabilities(histories(), mute_pad), rtol=0, atol=1e-5)
         assert not mute_pad or not found[:, 0].any()
+
+    @pytest.mark.parametrize(("size", "classes"), [(V, None), (10_001, 11)])
+    def test_the_classic_config(self, keras: Any, classic: FitConfig, size: int, classes: int | None) -> None:
+        model = SequenceModel(classic, ModelInputs(size=size, classes=classes))
+        items = torch.randint(1, size, (B, T), generator=torch.Generator().manual_seed(4))
+        there = build_keras(to_keras({name: weight.detach() for name, weight in model.state_dict().items()}))
+        found = keras.ops.convert_to_numpy(there(items.numpy()).detach())
+        np.testing.assert_allclose(found, chances(model, items), rtol=0, atol=1e-5)
+        there.set_weights([np.asarray(weight) * 0.9 for weight in there.get_weights()])
+        model.load_state_dict(arrays(from_keras(there.get_weights())))
+        found = keras.ops.convert_to_numpy(there(items.numpy()).detach())
+        np.testing.assert_allclose(found[:, 1:], chances(model, items)[:, 1:], rtol=0, atol=1e-5)
 
     @torch.no_grad()
     def test_from_a_model_built_and_trained_in_keras(self, keras: Any) -> None:

@@ -30,9 +30,10 @@ class AugmentConfig(Config):
     Args:
         crop: that a window keeps only a random stretch.
         prefix: that a window ends early, at a random event.
-        mask: that an event is hidden.
+        mask: that an event is hidden: its item is 0, whose row of the item table learns to stand for that.
         reorder: that a window has a short span of its events shuffled.
         substitute: that an item is replaced by one of its neighbours (needs a neighbour table).
+        nearest: size of the neighbour table, per item.
         least_share: crop and prefix keep at least this share of the window.
         span: events in a shuffled span, at most.
     """
@@ -42,6 +43,7 @@ class AugmentConfig(Config):
     mask: float = Field(0.0, ge=0.0, lt=1.0)
     reorder: float = Field(0.0, ge=0.0, le=1.0)
     substitute: float = Field(0.0, ge=0.0, le=1.0)
+    nearest: int = Field(10, ge=1)
     least_share: float = Field(0.5, gt=0.0, le=1.0)
     span: int = Field(4, ge=2)
 
@@ -56,7 +58,7 @@ def crop_windows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crop and prefix on windows [starts, ends) by index; every window keeps at least `least` events (if it had them).
 
-    With `starts, ends = Sequences.windows(...)` the targets stay the true next events, because `Sequences.gather`
+    With `starts, ends, _ = Sequences.windows(...)` the targets stay the true next events, because `Sequences.gather`
     reads the target of the last input from the log.
     """
     length = ends - starts

@@ -1,13 +1,13 @@
 """A log with its catalog: what every later stage takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from temporec.data.catalog import Catalog
-from temporec.data.interactions import Interactions
+from temporec.data.interactions import Interactions, kind_numbers
 from temporec.data.vocabulary import Vocabulary
 from temporec.errors import ColumnError, EmptyLogError
 
@@ -28,8 +28,8 @@ class Dataset:
     described: int = 0
 
     def restrict(self, rows: np.ndarray) -> "Dataset":
-        """Only some events, and only the items that those events or the items table know (renumbered)."""
-        log = self.interactions.take(rows)
+        """Only some events, the items that those or the items table know, and the kinds that they have (renumbered)."""
+        log = _own_kinds(self.interactions.take(rows))
         keep = np.zeros(self.catalog.size, dtype=bool)
         keep[1 : self.described + 1] = True
         keep[log.item] = True
@@ -38,12 +38,7 @@ class Dataset:
             return Dataset(log, self.catalog, self.described)
         renumber = np.zeros(self.catalog.size, dtype=np.int32)
         renumber[numbers] = np.arange(1, len(numbers) + 1, dtype=np.int32)
-        item = renumber[log.item]
-        log = Interactions(
-            log.user, item, log.time, log.users, kind=log.kind, kinds=log.kinds,
-            value=log.value, context=log.context, has_time=log.has_time,
-        )  # fmt: skip
-        return Dataset(log, self.catalog.restrict(numbers), self.described)
+        return Dataset(replace(log, item=renumber[log.item]), self.catalog.restrict(numbers), self.described)
 
 
 def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, context: Sequence[str] = ()) -> Dataset:
@@ -89,6 +84,14 @@ def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, contex
     return Dataset(
         log, catalog, described=0 if items is None else min(len(catalog), items["item"].drop_nulls().n_unique())
     )
+
+
+def _own_kinds(log: Interactions) -> Interactions:
+    """Event kinds numbered over the events that there are."""
+    if log.kind is None:
+        return log
+    kinds = tuple(log.kinds[number] for number in np.unique(log.kind[log.kind >= 0]))
+    return replace(log, kind=kind_numbers(log.kinds, kinds)[log.kind], kinds=kinds)
 
 
 def _ids(column: pl.Series) -> pl.Series:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from pydantic import PositiveInt
 
-from temporec.config import Config
+from temporec.config import Config, Names
 from temporec.data.catalog import Catalog
 from temporec.data.encode import NumberEncoder, OneHotEncoder, encoder_from_dict, number_encoder
 from temporec.errors import CheckpointError, ColumnError
@@ -20,15 +20,17 @@ class FeatureConfig(Config):
     """Options of `FeatureEncoder`.
 
     Args:
-        categories: columns with one or several categories (lists of strings, or strings); None = all of that role.
-        numbers: numeric columns; None = all.
+        columns: columns of the items table; strings and lists of strings are categories, numbers, dates and flags are
+            numbers. None = all but plain strings, which are mostly texts.
+        categories: "learned" = a learned vector per category, averaged where an item has several in one column;
+            "one_hot" = 0/1 columns through one linear layer, so that several categories add up.
         scaling: how numbers are scaled.
         max_categories: columns of the one-hot part per catalog column; rarer categories are unknown.
         unknown: what an unknown category does: nothing, or set the column "other".
     """
 
-    categories: tuple[str, ...] | None = None
-    numbers: tuple[str, ...] | None = None
+    columns: Names | None = ()
+    categories: Literal["learned", "one_hot"] = "learned"
     scaling: Literal["standard", "min_max", "log", "log_standard"] = "standard"
     max_categories: PositiveInt = 1_000
     unknown: Literal["ignore", "other"] = "ignore"
@@ -43,6 +45,7 @@ class Features:
     """
 
     columns: np.ndarray  # int32 [M]
+    weights: np.ndarray  # float32 [M]; 1, or 1 / how many categories of the same catalog column are set in that row
     offsets: np.ndarray  # int64 [V + 1]
     size: int  # C
     numbers: np.ndarray  # float32 [V, N] scaled; the training mean where missing
@@ -64,38 +67,39 @@ class Features:
 
 
 class FeatureEncoder:
-    """Fitted on a training catalog; `transform` takes that catalog, or the same one with new items behind."""
+    """Fitted on the items of the training log; `transform` takes any catalog with the same columns."""
 
-    def __init__(self, config: FeatureConfig | None = None) -> None:
-        self.config = config or FeatureConfig()
+    def __init__(self, config: FeatureConfig) -> None:
+        self.config = config
         self.categories: dict[str, OneHotEncoder] = {}
         self.numbers: dict[str, NumberEncoder] = {}
 
     def fit(self, catalog: Catalog) -> Self:
         """Learn categories and scales from the columns of a catalog."""
         config = self.config
+        categories, numbers = _chosen(catalog, config.columns)
         self.categories = {
             name: OneHotEncoder(config.max_categories, config.unknown).fit(_category_rows(catalog, name))
-            for name in _chosen(catalog, config.categories, "category", ("category", "text"))
+            for name in categories
         }
-        self.numbers = {
-            name: number_encoder(config.scaling).fit(_number_rows(catalog, name))
-            for name in _chosen(catalog, config.numbers, "numeric", ("numeric",))
-        }
+        self.numbers = {name: number_encoder(config.scaling).fit(_number_rows(catalog, name)) for name in numbers}
         return self
 
     def transform(self, catalog: Catalog) -> Features:
         """Arrays of all items of a catalog that has the columns of `fit`."""
-        rows, columns, shift, names = [], [], 0, []
+        rows, columns, weights = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+        shift, names = 0, []
         for name, encoder in self.categories.items():
             found, offsets = encoder.indices(_category_rows(catalog, name))
-            rows.append(np.repeat(np.arange(len(catalog)), np.diff(offsets)))
+            count = np.diff(offsets)
+            rows.append(np.repeat(np.arange(len(catalog)), count))
             columns.append(found + np.int32(shift))
+            share = 1.0 / np.maximum(count, 1) if self.config.categories == "learned" else np.ones(len(count))
+            weights.append(np.repeat(share.astype(np.float32), count))
             shift += encoder.size
             names += [f"{name}={value}" for value in encoder.categories]
             names += [f"{name}=(other)"] * (encoder.size - len(encoder.categories))
-        row = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
-        column = np.concatenate(columns) if columns else np.zeros(0, dtype=np.int32)
+        row, column, weight = np.concatenate(rows), np.concatenate(columns), np.concatenate(weights)
         order = np.argsort(row, kind="stable")
         offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(catalog)))]).astype(np.int64)
         numbers = np.zeros((len(catalog), len(self.numbers)), dtype=np.float32)
@@ -103,7 +107,7 @@ class FeatureEncoder:
         for i, (name, scaler) in enumerate(self.numbers.items()):
             raw = _number_rows(catalog, name)
             numbers[:, i], missing[:, i] = scaler.transform(raw), ~np.isfinite(raw)
-        return Features(column[order], offsets, shift, numbers, missing, (*names, *self.numbers))
+        return Features(column[order], weight[order], offsets, shift, numbers, missing, (*names, *self.numbers))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, saved with the model."""
@@ -128,14 +132,18 @@ class FeatureEncoder:
         return made
 
 
-def _chosen(catalog: Catalog, names: Sequence[str] | None, role: str, allowed: Sequence[str]) -> list[str]:
+def _chosen(catalog: Catalog, names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Columns with categories, and columns with numbers."""
+    numbers, lists, texts = (catalog.columns(role) for role in ("numeric", "category", "text"))
     if names is None:
-        return catalog.columns(role)
-    known = [name for each in allowed for name in catalog.columns(each)]
+        return lists, numbers
+    known = [name for name in catalog.frame.columns if name in {*numbers, *lists, *texts}]
     for name in names:
         if name not in known:
-            raise ColumnError(f"no {' or '.join(allowed)} column {name!r} in the catalog; it has {known or 'none'}")
-    return list(names)
+            raise ColumnError(
+                f"no column {name!r} with categories or numbers in the items table; known: {', '.join(known) or 'none'}"
+            )
+    return [name for name in names if name not in numbers], [name for name in names if name in numbers]
 
 
 def _column(catalog: Catalog, name: str) -> pl.Series:

@@ -1,6 +1,6 @@
 """The checked, time-sorted log: arrays of numbers, sorted by (user, time), ties in file order."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +9,7 @@ import polars as pl
 from temporec.data.vocabulary import Vocabulary
 from temporec.errors import DataError, EmptyLogError, UnsortedLogError
 
-__all__ = ["Interactions"]
+__all__ = ["Interactions", "kind_numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,7 @@ class Interactions:
         item: int32 [N], numbers of a `Catalog` (1..V; 0 is PAD and never stands here).
         time: int64 [N], milliseconds since 1970-01-01 UTC, ascending within a user; row numbers if `has_time` is False.
         users: the external user ids.
-        kind: int16 [N] numbers into `kinds` (event kinds such as view, cart, buy), or None.
+        kind: int16 [N] numbers into `kinds` (event kinds such as view, cart, buy), -1 = unknown; or None.
         value: float32 [N] (rating, quantity, price ...), or None.
         context: further arrays [N] by name.
     """
@@ -67,7 +67,7 @@ class Interactions:
         return {name: column for name, column in {**named, **self.context}.items() if column is not None}
 
     def take(self, rows: np.ndarray) -> "Interactions":
-        """The events at some row numbers or under a boolean mask; users keep their numbers."""
+        """The events at some row numbers or under a boolean mask; users and kinds keep their numbers."""
         pick = {name: column[rows] for name, column in self.columns().items()}
         return Interactions(
             pick["user"], pick["item"], pick["time"], self.users, kind=pick.get("kind"), kinds=self.kinds,
@@ -75,9 +75,21 @@ class Interactions:
         )  # fmt: skip
 
     def to_frame(self, items: Vocabulary) -> pl.DataFrame:
-        """External ids again: columns user, item, time (UTC milliseconds) and what else the log has."""
-        frame = pl.DataFrame(self.columns())
-        return frame.with_columns(
+        """External ids and kinds again: columns user, item, time (UTC milliseconds) and what else the log has."""
+        frame = pl.DataFrame(self.columns()).with_columns(
             user=self.users.ids.gather(self.user),
             item=items.ids.gather(self.item.astype(np.int64) - items.first),
         )
+        if self.kind is None:
+            return frame
+        names = pl.Series([*self.kinds, None], dtype=pl.String)  # unknown kinds have the number -1, the last place
+        return frame.with_columns(kind=names.gather(self.kind))
+
+
+def kind_numbers(kinds: Sequence[str | None], among: Sequence[str]) -> np.ndarray:
+    """Where each of some event kinds stands among others, int16 [K + 1]; -1 = nowhere.
+
+    The last row is -1 as well, so that `kind_numbers(log.kinds, among)[log.kind]` leaves unknown kinds unknown.
+    """
+    numbers: dict[str | None, int] = {kind: number for number, kind in enumerate(among)}
+    return np.asarray([*(numbers.get(kind, -1) for kind in kinds), -1], dtype=np.int16)

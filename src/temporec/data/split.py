@@ -1,18 +1,19 @@
 """Train, validation and test, cut by time. All borders are half-open: train < valid_at <= valid < test_at <= test.
 
 After a split nothing downstream can see the future: the training part has a catalog of its own (items of the items
-table and of training events only), and a target outside that catalog counts as a miss.
+table and of training events only), and a target outside that catalog counts as a miss. It has its own event kinds too:
+a kind that first comes later is unknown (-1) in the histories of `valid` and `test`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
-from temporec.data.interactions import Interactions
+from temporec.data.interactions import Interactions, kind_numbers
 from temporec.errors import DataError, EmptyLogError
 
 __all__ = ["Cases", "Split", "Target", "global_time", "leave_last_out", "rolling", "split"]
@@ -67,6 +68,11 @@ def split(
         return leave_last_out(dataset, target)
     if protocol == "global-time":
         valid_at, test_at = time_at_share(dataset.interactions, cuts)
+        if valid_at == test_at:
+            raise EmptyLogError(
+                f"the cuts at {cuts[0]:.0%} and {cuts[1]:.0%} of the events fall on one moment, so nothing lies "
+                "between them; use a longer log, other judge.cuts, or the protocol leave-last-out"
+            )
         return global_time(dataset, valid_at, test_at, target)
     raise DataError(f"no protocol {protocol!r}; known: global-time, leave-last-out")
 
@@ -169,7 +175,10 @@ def _assemble(
     train = dataset.restrict(train_rows)
     renumber = np.zeros(dataset.catalog.size, dtype=np.int32)
     renumber[1:] = train.catalog.vocabulary.encode_series(dataset.catalog.vocabulary.ids)
-    valid, test = (_cases(dataset.interactions, renumber, *part) for part in parts)
+    log = dataset.interactions
+    if log.kind is not None:
+        log = replace(log, kind=kind_numbers(log.kinds, train.interactions.kinds)[log.kind])
+    valid, test = (_cases(log, renumber, *part) for part in parts)
     return Split(train, valid, test, protocol, target, cuts)
 
 

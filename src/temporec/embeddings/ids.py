@@ -43,8 +43,8 @@ class IdEmbedding(ItemEmbedding):
                     f"vectors to start from have shape {tuple(start.shape)}; needed: {tuple(weight.shape)}"
                 )
             known = start.abs().sum(dim=1) > 0
-            scale = config.std / start[known].float().std().clamp(min=1e-12)
-            weight = torch.where(known[:, None], start.float() * scale, weight)
+            length = start.float().square().sum() / max(1, int(known.sum()) * dim)
+            weight = torch.where(known[:, None], start.float() * (config.std / length.sqrt().clamp(min=1e-12)), weight)
         self.weight = nn.Parameter(torch.cat([torch.zeros(1, dim), weight]))
 
     def table(self) -> Tensor:

@@ -59,6 +59,7 @@ class TemporalEncoder(nn.Module, ABC):
     """
 
     Config: ClassVar[type[EncoderConfig]]
+    adds_input: bool = False  # whether the hidden states are x + something
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()

@@ -52,6 +52,7 @@ class HSTU(TemporalEncoder):
     """
 
     Config = HSTUConfig
+    adds_input = True
 
     def __init__(self, config: HSTUConfig) -> None:
         super().__init__(config)

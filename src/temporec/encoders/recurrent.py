@@ -49,7 +49,7 @@ class _Recurrent(TemporalEncoder):
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
-        self.residual = config.residual
+        self.residual = self.adds_input = config.residual
         dim = config.dim
         self.layers = nn.ModuleList(self.cell(dim, dim, batch_first=True) for _ in range(config.layers))
 

@@ -35,6 +35,7 @@ class TCN(TemporalEncoder):
     """
 
     Config = TCNConfig
+    adds_input = True
 
     def __init__(self, config: TCNConfig) -> None:
         super().__init__(config)

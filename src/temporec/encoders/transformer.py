@@ -51,6 +51,7 @@ class Transformer(TemporalEncoder):
     """
 
     Config = TransformerConfig
+    adds_input = True
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)

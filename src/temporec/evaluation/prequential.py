@@ -10,6 +10,7 @@ import polars as pl
 
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
+from temporec.data.interactions import kind_numbers
 from temporec.data.split import Cases
 from temporec.errors import DataError
 from temporec.evaluation.protocol import answer
@@ -97,17 +98,15 @@ def _cases(recommender: Recommender, log: Dataset, rows: np.ndarray) -> Cases:
     offsets = np.concatenate([[0], np.cumsum(ends - starts)]).astype(np.int64)
     flat = kept[np.repeat(starts - offsets[:-1], ends - starts) + np.arange(offsets[-1])]
     users = recommender.users.encode_series(events.users.ids)[events.user[rows]].astype(np.int32)
+    kinds = kind_numbers(events.kinds, recommender.dataset.interactions.kinds)
     histories = Histories(
         number[events.item[flat]], events.time[flat], offsets, None, users, events.has_time,
-        None if events.kind is None else events.kind[flat], None if events.value is None else events.value[flat],
+        None if events.kind is None else kinds[events.kind[flat]],
+        None if events.value is None else events.value[flat],
     )  # fmt: skip
     return Cases(histories, number[events.item[rows]], np.arange(len(rows) + 1, dtype=np.int64))
 
 
 def _external(log: Dataset, rows: np.ndarray) -> pl.DataFrame:
     """Events in external ids and in the order of time."""
-    frame = log.interactions.take(rows).to_frame(log.catalog.vocabulary)
-    if log.interactions.kind is not None:
-        kinds = pl.Series(log.interactions.kinds, dtype=pl.String)
-        frame = frame.with_columns(kind=kinds.gather(frame["kind"]))
-    return frame.sort("time", maintain_order=True)
+    return log.interactions.take(rows).to_frame(log.catalog.vocabulary).sort("time", maintain_order=True)

@@ -2,9 +2,11 @@
 
 from pydantic import Field
 
+from temporec.data.augment import AugmentConfig
+from temporec.data.features import FeatureConfig
 from temporec.data.split import Target
 from temporec.model import ModelConfig
-from temporec.recommend.inputs import TextConfig
+from temporec.recommend.inputs import CooccurrenceConfig, TextConfig
 from temporec.training.trainer import TrainingConfig
 
 __all__ = ["FitConfig"]
@@ -14,6 +16,9 @@ class FitConfig(ModelConfig):
     """Everything that decides what a fitted recommender is."""
 
     text: TextConfig = TextConfig()
+    cooccurrence: CooccurrenceConfig = CooccurrenceConfig()
+    features: FeatureConfig = FeatureConfig()  # of the items, off unless columns are named
+    augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.of({}))  # of the training histories, off
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.of({}))
     target: Target = "next_event"
     validation_cases: int = Field(20_000, ge=1)  # more are sampled, with the seed

@@ -18,7 +18,8 @@ from temporec.metrics.ranks import rank_targets
 from temporec.model import SequenceModel
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import build_inputs
-from temporec.recommend.recommender import Inputs, NeuralRecommender
+from temporec.recommend.neighbours import neighbour_table
+from temporec.recommend.recommender import NeuralRecommender
 from temporec.runtime import RunOptions, random_state
 from temporec.training.listeners import EpochRecord, Listener
 from temporec.training.trainer import Trainer
@@ -48,16 +49,23 @@ def fit_recommender(
 ) -> Fitted:
     """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
     began = time.perf_counter()
-    inputs, vectors = build_inputs(train, config, config.text)
-    model = SequenceModel(config, inputs, options.seed)
-    sequences = Sequences(
-        train.interactions, config.encoder.max_len, config.training.tokens, config.target, config.training.batch
-    )
+    inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
+    model = SequenceModel(config, inputs.model, options.seed)
+    sequences = _sequences(train, config, vectors)
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
-    recommender = NeuralRecommender(model, train, exclude_seen, Inputs(vectors, inputs))
+    recommender = NeuralRecommender(model, train, exclude_seen, inputs)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
+
+
+def _sequences(train: Dataset, config: FitConfig, vectors: np.ndarray | None) -> Sequences:
+    log, augment, neighbours = train.interactions, config.augment, None
+    if augment.substitute:
+        neighbours = neighbour_table(log, train.catalog.size, vectors, augment.nearest)
+    return Sequences(
+        log, config.encoder.max_len, config.training.tokens, config.target, config.training.batch, augment, neighbours
+    )
 
 
 def _validator(

@@ -1,6 +1,5 @@
 """A recommender as a folder of plain files: complete, checked, and written in one move."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from safetensors import SafetensorError
 
 from temporec import __version__
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.errors import CheckpointError
-from temporec.training.checkpoint import fsync_folder
+from temporec.training.checkpoint import file_hash, fsync_folder, writing
 
 __all__ = ["FORMAT", "load_dataset", "new_folder", "read_manifest", "save_dataset"]
 
@@ -32,21 +30,20 @@ def new_folder(target: Path, kind: str) -> Iterator[Path]:
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     old = target.with_name(f".{target.name}.old-{os.getpid()}")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        files = {str(f.relative_to(part)): _hash(f) for f in sorted(part.rglob("*")) if f.is_file()}
-        manifest = {"format": FORMAT, "temporec": __version__, "kind": kind, "files": files}
-        (part / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
-        fsync_folder(part)
-        if target.exists():
-            target.replace(old)
-        part.replace(target)
-    except (OSError, SafetensorError) as error:
+        with writing(target, part, "nothing was changed there; free space or choose another place"):
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            yield part
+            files = {str(f.relative_to(part)): file_hash(f) for f in sorted(part.rglob("*")) if f.is_file()}
+            manifest = {"format": FORMAT, "temporec": __version__, "kind": kind, "files": files}
+            (part / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            fsync_folder(part)
+            if target.exists():
+                target.replace(old)
+            part.replace(target)
+    finally:
         if old.exists() and not target.exists():
             old.replace(target)
-        raise CheckpointError(f"cannot write {target}: {error}; nothing was changed there") from None
-    finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
@@ -72,7 +69,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         file = folder / name
         if not file.is_file():
             raise CheckpointError(f"{folder} lacks {name}; restore it from a backup or fit again")
-        if _hash(file) != expected:
+        if file_hash(file) != expected:
             raise CheckpointError(f"{file} is damaged (its hash is not the recorded one); restore it or fit again")
     return {**manifest, "kind": kind}
 
@@ -82,8 +79,6 @@ def save_dataset(folder: Path, dataset: Dataset) -> None:
     dataset.catalog.frame.write_parquet(folder / "catalog.parquet")
     log = dataset.interactions
     frame = log.to_frame(dataset.catalog.vocabulary)
-    if log.kind is not None:
-        frame = frame.with_columns(kind=pl.Series(log.kinds, dtype=pl.String).gather(log.kind))
     if not log.has_time:
         frame = frame.drop("time")
     frame.write_parquet(folder / "histories.parquet")
@@ -98,8 +93,3 @@ def load_dataset(folder: Path) -> Dataset:
     items = pl.read_parquet(folder / "catalog.parquet")
     dataset = build_dataset(frame, items, plain["context"])
     return Dataset(dataset.interactions, dataset.catalog, plain["described"])
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,34 +1,42 @@
-"""What a data set contributes to a model: text vectors for the id table, event kinds, the scale of values."""
+"""What a data set contributes to a model: text vectors, features of the items, event kinds, the scale of values."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import PositiveInt, field_validator
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor
 
-from temporec.config import Config
+from temporec.config import Config, Names
 from temporec.data.catalog import Catalog
+from temporec.data.cooccurrence import cooccurrence_vectors
 from temporec.data.dataset import Dataset
+from temporec.data.features import FeatureConfig, FeatureEncoder
 from temporec.data.text_vectors import TextVectorConfig, TextVectorizer, Whitener
 from temporec.errors import ConfigError
 from temporec.model import ModelConfig, ModelInputs
 
-__all__ = ["TextConfig", "TextVectors", "build_inputs"]
+__all__ = ["CooccurrenceConfig", "Inputs", "TextConfig", "TextVectors", "build_inputs"]
 
 
 class TextConfig(Config):
     """Where item vectors come from: `tfidf` (the core's own), `none`, or `given` vector columns of the items table."""
 
     encoder: Literal["tfidf", "none", "given"] = "tfidf"
-    columns: tuple[str, ...] | None = None  # text, category or vector columns; None = all of the role
+    columns: Names | None = None  # text, category or vector columns; None = all of the role
     dim: PositiveInt = 256  # of the SVD
 
-    @field_validator("columns", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+class CooccurrenceConfig(Config):
+    """Vectors from the order of the training log; beside the text they start the id table (`fuse="start"`)."""
+
+    weight: NonNegativeFloat = 1.0  # their length beside that of the text vectors; 0 = off
+    reach: PositiveInt = 5  # events apart
+    dim: PositiveInt = 256  # of the SVD
 
 
 class TextVectors:
@@ -84,17 +92,65 @@ def given_vectors(catalog: Catalog, columns: Sequence[str] | None) -> np.ndarray
     return joined
 
 
-def build_inputs(dataset: Dataset, config: ModelConfig, text: TextConfig) -> tuple[ModelInputs, TextVectors]:
-    """Fit the transforms on a (training) data set and give what the model needs."""
+@dataclass(frozen=True)
+class Inputs:
+    """What the training data contributed: the inputs that the model is built from, and the fitted transforms."""
+
+    model: ModelInputs
+    vectors: TextVectors
+    features: FeatureEncoder | None = None
+    kinds: tuple[str, ...] = ()  # of the training events; their numbers are places in this list
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the fitted transforms; returns plain values for the rest."""
+        self.vectors.save(folder)
+        if self.features is not None:
+            text = json.dumps(self.features.to_dict(), ensure_ascii=False)
+            (folder / "features.json").write_text(text, encoding="utf-8")
+        width = None if self.model.vectors is None else int(self.model.vectors.shape[1])
+        return {"event_options": self.model.options, "vector_dim": width, "kinds": list(self.kinds)}
+
+    @classmethod
+    def load(cls, folder: Path, plain: dict[str, Any], catalog: Catalog, text: TextConfig) -> Self:
+        """The inverse of `save`; given vectors are zeros, because they stand among the weights."""
+        width, path = plain["vector_dim"], folder / "features.json"
+        vectors = None if width is None else torch.zeros(len(catalog), width)
+        encoder = FeatureEncoder.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        features = None if encoder is None else encoder.transform(catalog)
+        model = ModelInputs(catalog.size, None, vectors, features, options=plain["event_options"])
+        return cls(model, TextVectors.load(folder, text), encoder, tuple(plain.get("kinds", ())))
+
+
+def build_inputs(
+    dataset: Dataset, config: ModelConfig, text: TextConfig, cooccurrence: CooccurrenceConfig, features: FeatureConfig
+) -> tuple[Inputs, np.ndarray | None]:
+    """Fit the transforms on a (training) data set: what the model needs, and the item vectors [V, d] before any use."""
     vectors = TextVectors(text)
     raw = vectors.fit(dataset.catalog)
     start = projected = None
-    if raw is not None and config.fuse == "start":
-        start = torch.from_numpy(Whitener.fit(raw, config.encoder.dim).transform(raw))
+    if config.fuse == "start":
+        start = _start(dataset, raw, cooccurrence, config.encoder.dim)
     elif raw is not None:
         projected = torch.from_numpy(raw)
     log = dataset.interactions
+    encoder = None
+    if features.columns is None or features.columns:
+        encoder = FeatureEncoder(features).fit(dataset.catalog.restrict(log.item))
+    described = None if encoder is None else encoder.transform(dataset.catalog)
     options: dict[str, dict[str, Any]] = {"event_kind": {"kinds": len(log.kinds)}}
-    if log.value is not None:
+    if log.value is not None and np.isfinite(log.value).any():
         options["event_value"] = {"mean": float(np.nanmean(log.value)), "std": float(np.nanstd(log.value))}
-    return ModelInputs(dataset.catalog.size, start, projected, options=options), vectors
+    model = ModelInputs(dataset.catalog.size, start, projected, described, options=options)
+    return Inputs(model, vectors, encoder, log.kinds), raw
+
+
+def _start(dataset: Dataset, text: np.ndarray | None, config: CooccurrenceConfig, dim: int) -> Tensor | None:
+    """Text and co-occurrence vectors side by side, whitened to the width of the model."""
+    parts = [] if text is None else [text]
+    if config.weight:
+        log, size = dataset.interactions, dataset.catalog.size
+        parts.append(config.weight * cooccurrence_vectors(log, size, config.dim, config.reach))
+    if not parts:
+        return None
+    joined = np.concatenate(parts, axis=1)
+    return torch.from_numpy(Whitener.fit(joined, dim).transform(joined))

@@ -18,10 +18,15 @@ Moment = datetime | int | float | str
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One past event of a history: an item and, if known, when it happened."""
+    """One past event of a history: an item and, if known, when it happened, its kind (view, buy) and its value.
+
+    Kind and value reach models that have learned them (`events=event_kind,event_value`); a new kind is unknown to them.
+    """
 
     item: Id
     time: Moment | None = None
+    kind: str | None = None
+    value: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

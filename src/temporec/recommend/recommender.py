@@ -1,7 +1,8 @@
 """The recommender around a trained SequenceModel."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -14,21 +15,17 @@ from torch import Tensor
 from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
+from temporec.data.interactions import kind_numbers
+from temporec.data.sequences import event_marks
+from temporec.embeddings.events import ValueEmbedding
 from temporec.errors import CheckpointError
-from temporec.model import ModelInputs, SequenceModel
+from temporec.model import SequenceModel
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
-from temporec.recommend.inputs import TextVectors
+from temporec.recommend.inputs import Inputs
+from temporec.recommend.query import Event, Query
 
-__all__ = ["Inputs", "NeuralRecommender"]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What the training data contributed: fitted transforms, and the inputs that the model was built from."""
-
-    vectors: TextVectors
-    model: ModelInputs
+__all__ = ["NeuralRecommender"]
 
 
 @registry.register("recommender", "neural")
@@ -46,8 +43,15 @@ class NeuralRecommender(Recommender):
         self.model = model.eval()
         self.inputs = inputs
         self.remember(dataset, exclude_seen)
+        self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
         self.refresh()
+
+    def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
+        super().remember(dataset, exclude_seen)
+        kinds = dataset.interactions.kinds  # numbered anew when events of another kind have come
+        trained = kinds if self.inputs is None else self.inputs.kinds
+        self._kind_numbers = kind_numbers(kinds, trained)
 
     @torch.no_grad()
     def refresh(self) -> None:
@@ -64,7 +68,34 @@ class NeuralRecommender(Recommender):
     def queries(self, histories: Histories) -> Tensor:
         """Query vectors [B, D]; what stands for an empty history is undefined."""
         batch = histories.batch(self.model.config.encoder.max_len)
+        if len(self.model.events) and len(histories.items):
+            steps = np.arange(batch.items.shape[1])
+            rows = np.where(batch.mask, (histories.offsets[1:] - batch.lengths.numpy())[:, None] + steps, 0)
+            kinds = None if histories.kinds is None else self._kind_numbers[histories.kinds]
+            marks = event_marks(kinds, histories.values, rows, batch.mask, self._mean_value)
+            batch = replace(batch, kinds=marks[0], values=marks[1])
         return self.model.query(batch.to(self._table.device), self._table)
+
+    def histories(self, queries: Sequence[Query]) -> Histories:
+        """The events of some queries, with their kinds and values."""
+        made, known = super().histories(queries), self.log
+        if made.users is None or not len(self.model.events):
+            return made
+        users = np.repeat(made.users, made.lengths)
+        place = np.arange(len(made.items)) - np.repeat(made.offsets[:-1], made.lengths)
+        old = (users >= 0) & (place < known.lengths[users])
+        rows = known.offsets[users[old]] + place[old]
+        given = [event if isinstance(event, Event) else Event(event) for query in queries for event in query.history]
+        kinds = values = None
+        if known.kinds is not None:
+            kinds = np.full(len(old), -1, dtype=np.int16)
+            kinds[old] = known.kinds[rows]
+            kinds[~old] = kind_numbers([event.kind for event in given], self.dataset.interactions.kinds)[:-1]
+        if known.values is not None:
+            values = np.full(len(old), np.nan, dtype=np.float32)
+            values[old] = known.values[rows]
+            values[~old] = [np.nan if event.value is None else event.value for event in given]
+        return replace(made, kinds=kinds, values=values)
 
     @torch.no_grad()
     def score(self, histories: Histories) -> Tensor:
@@ -106,15 +137,9 @@ class NeuralRecommender(Recommender):
             raise CheckpointError("this recommender has no fitted inputs; save the one that fit_recommender returned")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
-        vectors = self.inputs.model.vectors
-        plain = {
-            "config": self.model.config.to_dict(),
-            "exclude_seen": self.exclude_seen,
-            "event_options": self.inputs.model.options,
-            "vector_dim": None if vectors is None else int(vectors.shape[1]),
-        }
+        own = {"config": self.model.config.to_dict(), "exclude_seen": self.exclude_seen}
+        plain = {**own, **self.inputs.save(folder)}
         (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
-        self.inputs.vectors.save(folder)
 
     @classmethod
     def read(cls, folder: Path, dataset: Dataset) -> Self:
@@ -122,11 +147,9 @@ class NeuralRecommender(Recommender):
         try:
             plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             config = FitConfig.of(plain["config"])
-            width = plain["vector_dim"]
-            vectors = None if width is None else torch.zeros(len(dataset.catalog), width)
-            inputs = ModelInputs(dataset.catalog.size, None, vectors, options=plain["event_options"])
-            model = SequenceModel(config, inputs)
+            inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
+            model = SequenceModel(config, inputs.model)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-            return cls(model, dataset, plain["exclude_seen"], Inputs(TextVectors.load(folder, config.text), inputs))
+            return cls(model, dataset, plain["exclude_seen"], inputs)
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from temporec.baselines.base import Baseline
+from temporec.data.interactions import Interactions
 from temporec.errors import ConfigError
 from temporec.evaluation.comparison import Comparison, compare_results
 from temporec.evaluation.report import write_report
@@ -88,10 +89,13 @@ def compare(
         overrides: dotted options, for instance {"training.epochs": 2}; they hold for every model.
         out: folder for report.html and report.json.
     """
+    if out is not None and Path(out).is_file():
+        raise ConfigError(f"--out {out} is a file; give the name of a folder")
     settings, rest = apply_overrides(settings or Settings(), overrides or {})
-    configs = _named(models, rest, settings)
+    _named(models, rest, settings)  # bad options come to light before any work
     loaded = load(log, items, settings.data)
     parts = make_split(loaded.dataset, settings.judge)
+    configs = _named(models, rest, settings, parts[0].train.interactions)
     baselines = try_baselines(parts, settings.run, settings.baselines)
     trials: dict[str, Trial] = {}
     for name, config in configs.items():
@@ -108,7 +112,10 @@ def compare(
 
 
 def _named(
-    models: Sequence[str | FitConfig] | Mapping[str, FitConfig], rest: Mapping[str, Any], settings: Settings
+    models: Sequence[str | FitConfig] | Mapping[str, FitConfig],
+    rest: Mapping[str, Any],
+    settings: Settings,
+    log: Interactions | None = None,
 ) -> dict[str, FitConfig]:
     if isinstance(models, str):
         raise ConfigError(f"models must be a list of names; got the text {models!r}")
@@ -119,4 +126,4 @@ def _named(
     )
     if not pairs:
         raise ConfigError("compare needs at least one model, for instance gru,transformer")
-    return {name: model_config(model, rest, settings.judge.target) for name, model in pairs}
+    return {name: model_config(model, rest, settings.judge.target, log) for name, model in pairs}

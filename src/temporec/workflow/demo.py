@@ -53,11 +53,12 @@ def run_case(seed: int = 0) -> dict[str, Any]:
     dataset = build_dataset(pl.DataFrame({"user": [1] * 5, "item": [1, 2, 3, 4, 5]}))
     config = FitConfig.of(
         {
-            "encoder": {"kind": "lstm", "dim": 5},
+            "encoder": {"kind": "lstm", "dim": 5, "residual": False},
             "head": {"tied": False, "score": "dot"},
             "fuse": "one_hot",
             "text": {"encoder": "none"},
             "dropout": 0.0,
+            "residual": False,
             "norm": False,
             "training": {"epochs": 200, "optimizer": "adam", "lr": 0.05, "batch": 1},
         }

@@ -4,7 +4,8 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,26 +93,25 @@ def fit(
         resume: go on with the unfinished run of `out`.
     """
     settings, rest = apply_overrides(settings or Settings(), overrides or {})
-    config = model_config(model, rest, settings.judge.target)
-    name = model if isinstance(model, str) else config.encoder.kind
+    name = model_config(model, rest, settings.judge.target).encoder.kind  # bad options come to light before any work
     loaded = load(log, items, settings.data)
     parts = make_split(loaded.dataset, settings.judge)
-    work = _work_folder(out, config, settings, resume)
-    listen = _listeners(name, settings, work)
-    trial = try_model(name, parts, config, settings.run, listener=listen("train"), resume=_part(work, "train"))
-    baselines = try_baselines(parts, settings.run, settings.baselines)
-    comparison = compare_results({name: trial.result}, {n: t.result for n, t in baselines.items()})
-    canary = run_canary(loaded, parts[0].cuts, config, settings) if settings.canary else None
-    recommender: Recommender = trial.recommender
-    if settings.refit:
-        recommender = _refit(loaded.dataset, config, settings, trial, listen("refit"), _part(work, "refit"))
-    report = FitReport(recommender, trial, baselines, comparison, loaded, canary)
-    if out is not None:
-        data = report_data(loaded, parts, {name: trial, **baselines}, comparison, settings, canary)
-        facts = _run_facts(config, settings, loaded)
-        recommender.save(out, lambda folder: _write_extra(folder, trial, data, facts, work))
-        _forget(work)
-    return report
+    config = model_config(model, rest, settings.judge.target, parts[0].train.interactions)
+    with _work_folder(out, config, settings, resume) as work:
+        listen = _listeners(name, settings, work)
+        trial = try_model(name, parts, config, settings.run, listener=listen("train"), resume=_part(work, "train"))
+        baselines = try_baselines(parts, settings.run, settings.baselines)
+        comparison = compare_results({name: trial.result}, {n: t.result for n, t in baselines.items()})
+        canary = run_canary(loaded, parts[0].cuts, config, settings) if settings.canary else None
+        recommender: Recommender = trial.recommender
+        if settings.refit:
+            recommender = _refit(loaded.dataset, config, settings, trial, listen("refit"), _part(work, "refit"))
+        if out is not None:
+            data = report_data(loaded, parts, {name: trial, **baselines}, comparison, settings, canary)
+            facts = _run_facts(config, settings, loaded)
+            recommender.save(out, lambda folder: _write_extra(folder, trial, data, facts, work))
+            _forget(work)
+    return FitReport(recommender, trial, baselines, comparison, loaded, canary)
 
 
 def _write_extra(folder: Path, trial: Trial, data: ReportData, facts: dict[str, Any], work: Path | None) -> None:
@@ -136,10 +136,12 @@ def _refit(
     ).recommender
 
 
-def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings, resume: bool) -> Path | None:
-    """`OUT.resume`, emptied unless the run that it holds is to go on with the same settings."""
+@contextmanager
+def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings, resume: bool) -> Iterator[Path | None]:
+    """`OUT.resume`, emptied unless its run is to go on; a run that fails before its first state leaves nothing."""
     if out is None:
-        return None
+        yield None
+        return
     out = Path(out)
     if out.exists() and not (out / "manifest.json").exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise ConfigError(f"--out {out} exists and is not a model folder of Temporec; choose another name")
@@ -150,11 +152,16 @@ def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings, 
         raise ConfigError(
             f"the unfinished run in {work} was started with other settings; use the same, or leave out --resume"
         )
-    if not (resume and same):
-        _forget(work)
-        work.mkdir(parents=True)
-        (work / "settings.json").write_text(marks, encoding="utf-8")
-    return work
+    try:
+        if not (resume and same):
+            _forget(work)
+            work.mkdir(parents=True)
+            (work / "settings.json").write_text(marks, encoding="utf-8")
+        yield work
+    except BaseException:
+        if not any(work.glob("*/current")):
+            _forget(work)
+        raise
 
 
 def _listeners(name: str, settings: Settings, work: Path | None) -> Callable[[str], Listener]:

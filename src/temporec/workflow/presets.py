@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from temporec import registry
+from temporec.data.interactions import Interactions
 from temporec.errors import ConfigError, UnknownNameError
 from temporec.recommend.fit_config import FitConfig
 
@@ -12,20 +15,35 @@ __all__ = ["PRESETS", "fit_config"]
 
 _TRAINING = {"average": 0.995}
 PRESETS: dict[str, dict[str, Any]] = {
-    **{kind: {"encoder": {"kind": kind}, "dropout": 0.5, "training": _TRAINING} for kind in ("rnn", "lstm", "gru")},
-    "tcn": {"encoder": {"kind": "tcn", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
-    "transformer": {"encoder": {"kind": "transformer", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
-    "hstu": {"encoder": {"kind": "hstu", "dropout": 0.1}, "dropout": 0.5, "training": _TRAINING},
-    "mean": {"encoder": {"kind": "mean"}, "residual": True, "dropout": 0.5, "training": _TRAINING},
+    **{
+        kind: {"encoder": {"kind": kind}, "dropout": 0.5, "training": _TRAINING}
+        for kind in ("rnn", "lstm", "gru", "mean")
+    },
+    **{
+        kind: {"encoder": {"kind": kind, "dropout": 0.3}, "dropout": 0.5, "training": _TRAINING}
+        for kind in ("tcn", "transformer", "hstu")
+    },
 }
+
+# What is different where histories are long, on average: many events per item too, so less has to be held back.
+LONG_HISTORY = 50
+_LONG = {"encoder.max_len": 200, "dropout": 0.3, "training.tokens": 4096, "training.average": 0.999}
 
 
 def fit_config(
-    model: str | None = None, file: str | Path | None = None, overrides: Mapping[str, Any] | None = None
+    model: str | None = None,
+    file: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    log: Interactions | None = None,
 ) -> FitConfig:
     """The settings of a preset, or of a file, with dotted overrides on top.
 
-    Changing `encoder.kind` keeps the options that both encoders have.
+    Args:
+        model: name of a preset.
+        file: YAML or JSON file instead.
+        overrides: changing `encoder.kind` keeps the options that both encoders have.
+        log: the training log; a preset takes its settings for long histories where it has `LONG_HISTORY` events per
+            user or more.
     """
     if model is not None and file is not None:
         raise ConfigError("give --model or --config, not both; a config file names its encoder itself")
@@ -38,6 +56,8 @@ def fit_config(
                 f"no model named {name!r}; known: {', '.join(PRESETS)}; or write a file for --config"
             )
         config = FitConfig.of(PRESETS[name])
+        if log is not None and len(log) >= LONG_HISTORY * np.count_nonzero(np.diff(log.offsets)):
+            config = config.override(_LONG)
     return override(config, overrides or {})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from temporec.config import Config
+from temporec.data.interactions import Interactions
 from temporec.errors import ConfigError
 from temporec.recommend.fit_config import FitConfig
 from temporec.runtime import RunOptions
@@ -57,7 +58,9 @@ def apply_overrides(settings: Settings, values: Mapping[str, Any]) -> tuple[Sett
     return settings.override(own), model
 
 
-def model_config(model: "str | FitConfig", overrides: Mapping[str, Any], target: str) -> FitConfig:
-    """The settings of one model, for the target that is judged."""
-    config = override(model, overrides) if isinstance(model, FitConfig) else fit_config(model, None, overrides)
+def model_config(
+    model: "str | FitConfig", overrides: Mapping[str, Any], target: str, log: Interactions | None = None
+) -> FitConfig:
+    """The settings of one model, for the target that is judged and, of a preset, for a training log of its kind."""
+    config = override(model, overrides) if isinstance(model, FitConfig) else fit_config(model, None, overrides, log)
     return config if config.target == target else config.override({"target": target})
