@@ -19,7 +19,7 @@ def bench(tmp_path: Path) -> subprocess.CompletedProcess[str]:
     python.parent.mkdir()
     python.write_text('#!/bin/sh\ncase "$1" in *data_speed*|*kills*) exit 1;; esac\n')
     python.chmod(0o755)
-    command = ["make", "--old-file", str(tmp_path / ".dev"), f"VENV={tmp_path}", "bench"]
+    command = ["make", "--no-print-directory", "--old-file", str(tmp_path / ".dev"), f"VENV={tmp_path}", "bench"]
     (tmp_path / ".dev").touch()
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
