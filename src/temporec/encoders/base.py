@@ -20,6 +20,8 @@ __all__ = [
     "exact_float",
     "gap_bias",
     "gap_buckets",
+    "ring_state",
+    "ring_tick",
     "ring_write",
     "window_mask",
 ]
@@ -88,6 +90,27 @@ def ring_write(ring: Tensor, value: Tensor, count: Tensor) -> Tensor:
     """A copy of a ring [B, L, ...] with `value` [B, ...] in slot `count mod L` of each row."""
     slot = (count % ring.shape[1]).view(-1, 1, *([1] * (value.dim() - 1)))
     return ring.scatter(1, slot.expand(-1, 1, *value.shape[1:]), value[:, None].to(ring.dtype))
+
+
+def ring_state(weight: Tensor, batch_size: int, config: EncoderConfig, clock: bool) -> State:
+    """The state of an attention encoder before any event: rings of keys and values per layer, a count, and a clock."""
+    shape = (batch_size, config.max_len)
+    state = {f"{name}{i}": weight.new_zeros(*shape, config.dim) for i in range(config.layers) for name in "kv"}
+    if clock:
+        state["times"] = torch.zeros(shape, dtype=exact_float(weight.device), device=weight.device)
+        state["now"] = state["times"].new_zeros(batch_size)
+    return {**state, "count": torch.zeros(batch_size, dtype=torch.int64, device=weight.device)}
+
+
+def ring_tick(state: State, dt: Tensor, buckets: int) -> tuple[State, Tensor | None]:
+    """Count, and clock where there is one, after one more event; and the buckets [B, 1, L] of its gaps to the ring."""
+    count = state["count"]
+    after: State = {"count": count + 1}
+    if "now" not in state:
+        return after, None
+    after["now"] = state["now"] + dt.to(state["now"].dtype)
+    after["times"] = ring_write(state["times"], after["now"], count)
+    return after, gap_buckets(after["now"][:, None], after["times"], buckets)[:, None]
 
 
 def dropout(x: Tensor, rate: float, training: bool) -> Tensor:

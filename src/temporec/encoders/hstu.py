@@ -16,6 +16,8 @@ from temporec.encoders.base import (
     exact_float,
     gap_bias,
     gap_buckets,
+    ring_state,
+    ring_tick,
     ring_write,
     window_mask,
 )
@@ -75,25 +77,13 @@ class HSTU(TemporalEncoder):
         return x
 
     def initial_state(self, batch_size: int) -> State:
-        weight = next(self.parameters())
-        shape = (batch_size, self.options.max_len)
-        names = [f"{name}{i}" for i in range(self.options.layers) for name in "kv"]
-        state = {name: weight.new_zeros(*shape, self.options.dim) for name in names}
-        if self.options.time_bias:
-            state["times"] = torch.zeros(shape, dtype=exact_float(weight.device), device=weight.device)
-            state["now"] = state["times"].new_zeros(batch_size)
-        return {**state, "count": torch.zeros(batch_size, dtype=torch.int64, device=weight.device)}
+        return ring_state(next(self.parameters()), batch_size, self.options, self.options.time_bias)
 
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         count, window = state["count"], self.options.max_len
         age = (count[:, None] - torch.arange(window, device=x.device)[None, :]) % window
         scale = (age <= count[:, None])[:, None].to(x.dtype) / window
-        after: State = {"count": count + 1}
-        buckets = None
-        if self.options.time_bias:
-            after["now"] = state["now"] + dt.to(state["now"].dtype)
-            after["times"] = ring_write(state["times"], after["now"], count)
-            buckets = gap_buckets(after["now"][:, None], after["times"], self.options.time_buckets)[:, None]
+        after, buckets = ring_tick(state, dt, self.options.time_buckets)
         for i, block in enumerate(self.blocks):
             assert isinstance(block, _Block)
             q, k, v, u = block.project(x[:, None])

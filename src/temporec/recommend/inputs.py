@@ -34,7 +34,7 @@ class TextConfig(Config):
 class CooccurrenceConfig(Config):
     """Vectors from the order of the training log; beside the text they start the id table (`fuse="start"`)."""
 
-    weight: NonNegativeFloat = 1.0  # their length beside that of the text vectors; 0 = off
+    weight: NonNegativeFloat = 0.5  # their length beside that of the text vectors; 0 = off
     reach: PositiveInt = 5  # events apart
     dim: PositiveInt = 256  # of the SVD
 

@@ -20,14 +20,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         for kind in ("rnn", "lstm", "gru", "mean")
     },
     **{
-        kind: {"encoder": {"kind": kind, "dropout": 0.3}, "dropout": 0.5, "training": _TRAINING}
+        kind: {"encoder": {"kind": kind, "dropout": 0.2}, "dropout": 0.5, "training": _TRAINING}
         for kind in ("tcn", "transformer", "hstu")
     },
 }
 
 # What is different where histories are long, on average: many events per item too, so less has to be held back.
 LONG_HISTORY = 50
-_LONG = {"encoder.max_len": 200, "dropout": 0.3, "training.tokens": 4096, "training.average": 0.999}
+_LONG = {"encoder.max_len": 200, "dropout": 0.2, "training.tokens": 4096, "training.average": 0.999}
 
 
 def fit_config(
