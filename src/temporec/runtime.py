@@ -1,6 +1,10 @@
 """How to run: seed, device, precision, threads. Nothing here changes *what* is built."""
 
+import ctypes
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -9,7 +13,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from temporec.config import Config
 
-__all__ = ["RunOptions", "choose_precision", "generator", "matmul_gflops", "random_state"]
+__all__ = ["RunOptions", "choose_precision", "generator", "keeping_memory", "matmul_gflops", "random_state"]
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -44,6 +48,30 @@ class RunOptions(Config):
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Its companion would fill every fresh tensor with NaN first, an eighth of the training time.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def keeping_memory() -> Iterator[None]:
+    """Within, freed memory stays with the process; afterwards it goes back to the system. No effect outside glibc.
+
+    Otherwise each large temporary is a fresh mapping, and its page faults cost more than the arithmetic in it: an epoch
+    of training takes 1.4 times as long.
+    """
+    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if glibc is None or not hasattr(glibc, "gnu_get_libc_version"):
+        yield
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # names of mallopt(3)
+    glibc.mallopt(mmap_max, 0)
+    glibc.mallopt(trim_threshold, 2**31 - 1)
+    glibc.mallopt(top_pad, 2**26)
+    try:
+        yield
+    finally:
+        glibc.mallopt(mmap_max, 65_536)
+        glibc.mallopt(trim_threshold, 128 * 1024)
+        glibc.mallopt(top_pad, 128 * 1024)
+        glibc.malloc_trim(0)
 
 
 def generator(seed: int, *stream: int) -> torch.Generator:

@@ -17,7 +17,7 @@ from temporec.data.negatives import NegativeSampler
 from temporec.data.sequences import Sequences
 from temporec.errors import TrainingError
 from temporec.model import SequenceModel
-from temporec.runtime import RunOptions, generator
+from temporec.runtime import RunOptions, generator, keeping_memory
 from temporec.training.checkpoint import Progress, ResumeFolder
 from temporec.training.listeners import Listener, Silent
 from temporec.training.schedule import learning_rate
@@ -71,6 +71,7 @@ class Trainer:
         self.options.apply()
         self.precision = self.options.resolve_precision()
 
+    @keeping_memory()
     def fit(self, model: SequenceModel, sequences: Sequences, validate: Validate | None = None) -> Progress:
         """Train until validation stops improving (or for all epochs); the model ends with its best weights.
 
