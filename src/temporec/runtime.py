@@ -61,7 +61,7 @@ def keeping_memory() -> Iterator[None]:
     if glibc is None or not hasattr(glibc, "gnu_get_libc_version"):
         yield
         return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4  # names of mallopt(3)
+    trim_threshold, top_pad, mmap_threshold, mmap_max = -1, -2, -3, -4  # names of mallopt(3)
     glibc.mallopt(mmap_max, 0)
     glibc.mallopt(trim_threshold, 2**31 - 1)
     glibc.mallopt(top_pad, 2**26)
@@ -69,8 +69,9 @@ def keeping_memory() -> Iterator[None]:
         yield
     finally:
         glibc.mallopt(mmap_max, 65_536)
-        glibc.mallopt(trim_threshold, 128 * 1024)
-        glibc.mallopt(top_pad, 128 * 1024)
+        glibc.mallopt(mmap_threshold, 2**25)  # where glibc's own adjustment, which mallopt ends, would have arrived
+        glibc.mallopt(trim_threshold, 2**26)
+        glibc.mallopt(top_pad, 0)
         glibc.malloc_trim(0)
 
 

@@ -21,7 +21,6 @@ from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
-from temporec.runtime import keeping_memory
 
 __all__ = ["Recommender", "histories_of"]
 
@@ -112,7 +111,6 @@ class Recommender(ABC):
         scores = self.score(histories)[0] if known else self.popularity.clone()
         return self._answer(scores, self.mask(query, histories.items), query, "model" if known else "popularity")
 
-    @keeping_memory()
     def recommend_many(
         self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None
     ) -> pl.DataFrame:
