@@ -116,7 +116,8 @@ def remembers(args: Any, kind: str, lag: int) -> dict[str, Any]:
     made = split(lag_log(lag, users=args.lag_users, items=40), "leave-last-out")
     same: dict[str, Any] = {"encoder.dim": 32, "encoder.max_len": 128, "encoder.dropout": 0.0, "dropout": 0.0}
     same |= {f"training.{name}": value for name, value in TRAINING.items()} | {"training.epochs": args.lag_epochs}
-    fitted = fit_recommender(made.train, fit_config(kind, None, same), RunOptions(), exclude_seen=False)
+    config = fit_config(kind, None, same, made.train.interactions)
+    fitted = fit_recommender(made.train, config, RunOptions(), exclude_seen=False)
     judge = EvaluationConfig(exclude_seen=False)
     test = evaluate(fitted.recommender, made.test, judge, train=made.train).to_dict()["test"]
     losses = [record.loss for record in fitted.records]

@@ -14,20 +14,22 @@ from temporec.recommend.fit_config import FitConfig
 __all__ = ["PRESETS", "fit_config"]
 
 _TRAINING = {"average": 0.995}
+_BLOCKS = {"tcn": {"layers": 2}, "transformer": {}, "hstu": {}}
 PRESETS: dict[str, dict[str, Any]] = {
     **{
         kind: {"encoder": {"kind": kind}, "dropout": 0.5, "training": _TRAINING}
         for kind in ("rnn", "lstm", "gru", "mean")
     },
     **{
-        kind: {"encoder": {"kind": kind, "dropout": 0.2}, "dropout": 0.5, "training": _TRAINING}
-        for kind in ("tcn", "transformer", "hstu")
+        kind: {"encoder": {"kind": kind, "dropout": 0.2, **own}, "dropout": 0.5, "training": _TRAINING}
+        for kind, own in _BLOCKS.items()
     },
 }
 
 # What is different where histories are long, on average: many events per item too, so less has to be held back.
 LONG_HISTORY = 50
 _LONG = {"encoder.max_len": 200, "dropout": 0.2, "training.tokens": 4096, "training.average": 0.999}
+_LONG_OWN = {"tcn": {"encoder.layers": 6}}  # it sees 1 + (kernel - 1) (2^layers - 1) events
 
 
 def fit_config(
@@ -57,7 +59,7 @@ def fit_config(
             )
         config = FitConfig.of(PRESETS[name])
         if log is not None and len(log) >= LONG_HISTORY * np.count_nonzero(np.diff(log.offsets)):
-            config = config.override(_LONG)
+            config = config.override(_LONG | _LONG_OWN.get(name, {}))
     return override(config, overrides or {})
 
 
