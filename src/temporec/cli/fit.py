@@ -41,9 +41,9 @@ def fit(
     """Clean a log, fit a model, test it honestly beside baselines, and save it."""
     settings, rest = o.collect(locals())
     from temporec import workflow
-    from temporec.workflow.presets import fit_config
+    from temporec.workflow.presets import DEFAULT, fit_config
 
-    fitted = fit_config(model, config) if config else model or "transformer"
+    fitted = fit_config(model, config) if config else model or DEFAULT
     report = workflow.fit(log, items, fitted, settings=settings, overrides=rest, out=out, resume=resume)
     if json_:
         echo_json({**report.to_dict(), "out": out})

@@ -15,6 +15,7 @@ from temporec.training.listeners import Listener
 from temporec.training.progress import ProgressBar
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
+from temporec.workflow.presets import DEFAULT
 from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 
@@ -73,7 +74,7 @@ def trial_dict(trial: Trial) -> dict[str, Any]:
 def compare(
     log: Any,
     items: Any = None,
-    models: Sequence[str | FitConfig] | Mapping[str, FitConfig] = ("transformer",),
+    models: Sequence[str | FitConfig] | Mapping[str, FitConfig] = (DEFAULT,),
     *,
     settings: Settings | None = None,
     overrides: Mapping[str, Any] | None = None,

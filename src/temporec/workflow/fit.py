@@ -30,6 +30,7 @@ from temporec.workflow.canary import run_canary
 from temporec.workflow.compare import figures_table, trial_dict
 from temporec.workflow.experiment import Trial, make_split, try_baselines, try_model
 from temporec.workflow.load import Loaded, load
+from temporec.workflow.presets import DEFAULT
 from temporec.workflow.reporting import report_data
 from temporec.workflow.settings import Settings, apply_overrides, model_config
 
@@ -74,7 +75,7 @@ class FitReport:
 def fit(
     log: Any,
     items: Any = None,
-    model: str | FitConfig = "transformer",
+    model: str | FitConfig = DEFAULT,
     *,
     settings: Settings | None = None,
     overrides: Mapping[str, Any] | None = None,
