@@ -15,20 +15,14 @@ __all__ = ["DEFAULT", "PRESETS", "fit_config"]
 
 DEFAULT = "gru"  # the best of them on short histories, and the cheapest
 
-_TRAINING = {"average": 0.995, "tokens": 2048}
-_BLOCKS = {"tcn": {"layers": 2}, "transformer": {}, "hstu": {}}
-PRESETS: dict[str, dict[str, Any]] = {
-    **{
-        kind: {"encoder": {"kind": kind, "dim": 256}, "dropout": 0.5, "training": _TRAINING}
-        for kind in ("gru", "lstm", "rnn", "mean")
-    },
-    **{
-        kind: {
-            "encoder": {"kind": kind, "dropout": 0.2, **own}, "dropout": 0.5, "ids": {"std": 0.1}, "training": _TRAINING
-        }
-        for kind, own in _BLOCKS.items()
-    },
-}  # fmt: skip
+_SHARED: dict[str, Any] = {"dropout": 0.5, "ids": {"std": 0.1}, "training": {"average": 0.995, "tokens": 2048}}
+_ENCODERS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("gru", "lstm", "rnn", "mean"), {"dim": 256}),
+    "tcn": {"dropout": 0.2, "layers": 2},
+    "transformer": {"dropout": 0.2},
+    "hstu": {"dropout": 0.2},
+}
+PRESETS = {kind: {**_SHARED, "encoder": {"kind": kind, **own}} for kind, own in _ENCODERS.items()}
 
 # What is different where histories are long, on average: many events per item too, so less has to be held back.
 LONG_HISTORY = 50
