@@ -192,6 +192,8 @@ def test_item_tables() -> None:
     for fuse, dim, inputs in [
         ("start", D, ModelInputs(V, start=vectors)),
         ("add", D, ModelInputs(V, vectors=vectors[:, :3])),
+        ("concat", D, ModelInputs(V, vectors=vectors[:, :3])),
+        ("gate", D, ModelInputs(V, vectors=vectors[:, :3])),
         ("only", D, ModelInputs(V, vectors=vectors[:, :3])),
         ("one_hot", V - 1, ModelInputs(V)),
     ]:

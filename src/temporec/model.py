@@ -15,6 +15,7 @@ from temporec.data.batch import SequenceBatch
 from temporec.data.features import Features
 from temporec.embeddings.base import EventEmbedding, ItemEmbedding
 from temporec.embeddings.features import FeatureEmbedding, FeatureEmbeddingConfig
+from temporec.embeddings.fuse import FusedEmbedding, FusedEmbeddingConfig
 from temporec.embeddings.ids import IdEmbedding, IdEmbeddingConfig
 from temporec.embeddings.one_hot import OneHotEmbedding, OneHotEmbeddingConfig
 from temporec.embeddings.vectors import VectorEmbedding, VectorEmbeddingConfig
@@ -24,7 +25,7 @@ from temporec.heads.next_item import NextItemHead, NextItemHeadConfig
 from temporec.losses.base import LossConfig, Negatives
 from temporec.runtime import generator
 
-__all__ = ["ModelConfig", "ModelInputs", "SequenceModel"]
+__all__ = ["ModelConfig", "ModelInputs", "SequenceModel", "grown"]
 
 
 def _by_kind(kind: str) -> BeforeValidator:
@@ -49,8 +50,9 @@ Losses = Annotated[SerializeAsAny[LossConfig], _by_kind("loss")]
 class ModelConfig(Config):
     """What the network is made of. `encoder.dim` is the width everywhere.
 
-    `fuse`: "start" - given vectors (text) start the id table; "add" - the table is ids + projected vectors; "only" -
-    projected vectors without ids; "one_hot" - unit vectors. Features of the items, where chosen, are added to each.
+    `fuse`: "start" - given vectors (text) start the id table; "add", "concat", "gate" - the table is made of ids and
+    projected vectors (see `FusedEmbedding`); "only" - projected vectors without ids; "one_hot" - unit vectors. Features
+    of the items, where chosen, are added to each.
     """
 
     encoder: Encoder = Field(default_factory=lambda: registry.get("encoder", "transformer").Config())
@@ -58,7 +60,9 @@ class ModelConfig(Config):
     loss: Losses = Field(default_factory=lambda: registry.get("loss", "cross_entropy").Config())
     ids: IdEmbeddingConfig = IdEmbeddingConfig()
     events: Names = ()  # event embeddings by name: time, event_kind, event_value
-    fuse: Literal["start", "add", "only", "one_hot"] = "start"  # how ids and given vectors make the item table
+    fuse: Literal["start", "add", "concat", "gate", "only", "one_hot"] = (
+        "start"  # how ids and given vectors make the item table
+    )
     dropout: float = Field(0.3, ge=0.0, lt=1.0)  # on the event vectors and on the encoder's output
     residual: bool = True  # encoder output + event vector, unless the encoder adds it itself
     norm: bool = True  # LayerNorm before the head
@@ -71,7 +75,8 @@ class ModelInputs:
     Args:
         size: items + 1 (PAD).
         start: vectors [V, D] that start the id table (`fuse="start"`).
-        vectors: vectors [V, d] that are projected (`fuse="add" | "only"`).
+        vectors: vectors [V, d] that are projected (`fuse="add" | "concat" | "gate" | "only"`).
+        released: bool [V], the items that stand in the softmax of the training; None = all.
         features: categories and numbers of the items, added to the table.
         classes: outputs of an untied head + 1, where they are not the items themselves.
         options: further options of event embeddings by name, such as {"event_kind": {"kinds": 3}}.
@@ -81,12 +86,15 @@ class ModelInputs:
     start: Tensor | None = None
     vectors: Tensor | None = None
     features: Features | None = None
+    released: Tensor | None = None
     classes: int | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class SequenceModel(nn.Module):
     """A batch of events [B, T] -> states [B, T, D] -> scores over all items."""
+
+    released: Tensor | None
 
     def __init__(self, config: ModelConfig, inputs: ModelInputs, seed: int = 0) -> None:
         super().__init__()
@@ -100,6 +108,10 @@ class SequenceModel(nn.Module):
             self.head = NextItemHead(config.head, dim, inputs.classes or inputs.size)
             self.norm = nn.LayerNorm(dim) if config.norm else nn.Identity()
         self.criterion = registry.get("loss", config.loss.kind)(config.loss)
+        kept, rows = inputs.released if config.head.tied else None, None
+        if kept is not None and not kept.all():
+            rows = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.nonzero(kept)[:, 0]])
+        self.register_buffer("released", rows, persistent=False)  # items in the softmax of the training, PAD first
 
     def item_table(self) -> Tensor:
         """Input vectors of all items [V, D]."""
@@ -157,25 +169,47 @@ class SequenceModel(nn.Module):
             raise ConfigError("this batch has no targets; take batches from Sequences")
         table = self.item_table()
         valid = batch.targets > 0
-        hidden = self.hidden(batch, table)[valid]
+        hidden, targets = self.hidden(batch, table)[valid], batch.targets[valid]
         gap = None if batch.gap is None else batch.gap[valid]
         vectors = self.head.item_vectors(table)
-        value: Tensor = self.criterion(
-            self.head.query(hidden, gap), vectors, batch.targets[valid], self.head.bias, negatives
-        )
+        if self.released is not None:
+            place = torch.zeros(len(vectors), dtype=torch.int64, device=vectors.device)
+            place[self.released] = torch.arange(len(self.released), device=vectors.device)
+            vectors, targets = vectors[self.released], place[targets]
+            if negatives is not None:
+                negatives = Negatives(place[negatives.items], negatives.log_q[self.released])
+        value: Tensor = self.criterion(self.head.query(hidden, gap), vectors, targets, self.head.bias, negatives)
         return value
+
+
+def grown(model: SequenceModel, inputs: ModelInputs) -> SequenceModel:
+    """The same weights for a catalog with new items behind the known ones; their own rows are zero."""
+    made = SequenceModel(model.config, inputs)
+    own, learned = made.state_dict(), {name for name, _ in made.named_parameters()}
+    for name, old in model.state_dict().items():
+        if own[name].shape == old.shape:
+            own[name].copy_(old)
+            continue
+        own[name][: len(old)].copy_(old)
+        if name in learned:
+            own[name][len(old) :].zero_()
+    return made.to(next(model.parameters()).device).eval()
 
 
 def _item_embeddings(config: ModelConfig, inputs: ModelInputs, dim: int, seed: int) -> list[ItemEmbedding]:
     parts: list[ItemEmbedding] = []
+    source = generator(seed, 1)
     if config.fuse == "one_hot":
         parts.append(OneHotEmbedding(OneHotEmbeddingConfig(), dim, inputs.size))
-    elif config.fuse != "only":
-        start = inputs.start if config.fuse == "start" else None
-        parts.append(IdEmbedding(config.ids, dim, inputs.size, generator=generator(seed, 1), start=start))
-    if config.fuse in ("add", "only") and inputs.vectors is not None:
-        options = VectorEmbeddingConfig()
-        parts.append(VectorEmbedding(options, dim, inputs.size, generator=generator(seed, 2), start=inputs.vectors))
+    elif config.fuse == "only":
+        if inputs.vectors is not None:
+            options = VectorEmbeddingConfig()
+            parts.append(VectorEmbedding(options, dim, inputs.size, generator=source, start=inputs.vectors))
+    elif config.fuse == "start" or inputs.vectors is None:
+        parts.append(IdEmbedding(config.ids, dim, inputs.size, generator=source, start=inputs.start))
+    else:
+        fused = FusedEmbeddingConfig(how=config.fuse, std=config.ids.std)
+        parts.append(FusedEmbedding(fused, dim, inputs.size, generator=source, start=inputs.vectors))
     if inputs.features is not None:
         own = FeatureEmbeddingConfig()
         source = generator(seed, 3)

@@ -54,6 +54,7 @@ class Histories:
     has_time: bool = True
     kinds: np.ndarray | None = None  # int16 [M]
     values: np.ndarray | None = None  # float32 [M]
+    extra: Tensor | None = None  # [E, D] input vectors of events that are no items: numbers from the table's size on
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -71,6 +72,7 @@ class Histories:
             self.items[flat], self.times[flat], offsets, None if self.at is None else self.at[rows],
             None if self.users is None else self.users[rows], self.has_time,
             None if self.kinds is None else self.kinds[flat], None if self.values is None else self.values[flat],
+            self.extra,
         )  # fmt: skip
 
     def batch(self, max_len: int) -> SequenceBatch:

@@ -20,9 +20,17 @@ from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
-from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
+from temporec.recommend.query import (
+    Event,
+    Query,
+    QueryFields,
+    Recommendation,
+    Recommendations,
+    item_numbers,
+    milliseconds,
+)
 
-__all__ = ["Recommender", "histories_of"]
+__all__ = ["Recommender"]
 
 CHUNK = 1024  # users scored at once; ranking never holds users x items
 
@@ -85,7 +93,8 @@ class Recommender(ABC):
         log = dataset.interactions
         self.dataset = dataset
         self.catalog, self.users = dataset.catalog, log.users
-        self.log = histories_of(dataset)
+        users = np.arange(len(log.users), dtype=np.int32)
+        self.log = Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)
         counts = np.bincount(log.item, minlength=self.catalog.size).astype(np.float32)
         self.popularity = torch.from_numpy(np.log((counts + 0.1) / (counts.sum() + 0.1 * len(counts))))
         if exclude_seen is not None:
@@ -183,14 +192,23 @@ class Recommender(ABC):
 
     def histories(self, queries: Sequence[Query]) -> Histories:
         """The known and the given events of some queries, in item numbers."""
-        parts: list[tuple[np.ndarray, np.ndarray]] = [self._events(query) for query in queries]
+        words: list[str] = []
+        parts = [self._events(query, words) for query in queries]
         items = np.concatenate([part[0] for part in parts])
         times = np.concatenate([part[1] for part in parts])
         offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
         at = None
         if all(query.at is not None for query in queries):
             at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], dtype=np.int64)
-        return Histories(items, times, offsets, at, self._user_numbers(queries), self.log.has_time)
+        extra = self.word_vectors(words) if words else None
+        return Histories(items, times, offsets, at, self._user_numbers(queries), self.log.has_time, extra=extra)
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """Input vectors [n, D] of words about items; models without texts of items refuse them."""
+        raise UnknownIdError(
+            f"{words[0]!r} is not among the {len(self.catalog)} items, and this method cannot read words; give item "
+            "ids, or use a model that was fitted with the items' texts"
+        )
 
     def _user_numbers(self, queries: Sequence[Query]) -> np.ndarray:
         known = [q.user in self.users if q.user is not None else False for q in queries]
@@ -199,21 +217,19 @@ class Recommender(ABC):
             dtype=np.int32,
         )
 
-    def _events(self, query: Query) -> tuple[np.ndarray, np.ndarray]:
+    def _events(self, query: Query, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         items, times = np.zeros(0, np.int32), np.zeros(0, np.int64)
         if query.user is not None and query.user in self.users:
             number = int(self.users.encode([query.user])[0])
             span = slice(self.log.offsets[number], self.log.offsets[number + 1])
             items, times = self.log.items[span], self.log.times[span]
-        elif query.user is not None and not query.history:
+        elif query.user is not None and not query.history and query.words is None:
             raise UnknownIdError(
                 f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user "
                 "at all for what is popular"
             )
-        if query.history:
-            events = [e if isinstance(e, Event) else Event(e) for e in query.history]
-            new = self.catalog.vocabulary.encode([e.item for e in events])
-            items = np.concatenate([items, new])
+        if events := query.events:
+            items = np.concatenate([items, item_numbers([e.item for e in events], self.catalog.vocabulary, words)])
             times = np.concatenate([times, self._event_times(events, query, times)])
         return items, times
 
@@ -236,7 +252,7 @@ class Recommender(ABC):
             chosen[torch.from_numpy(self.catalog.vocabulary.encode(query.candidates).astype(np.int64))] = True
             mask &= chosen
         if self._hides_seen(query.filters):
-            mask[torch.from_numpy(seen.astype(np.int64))] = False
+            mask[torch.from_numpy(seen[seen < len(mask)].astype(np.int64))] = False
         return mask
 
     def _hides_seen(self, filters: Filters) -> bool:
@@ -279,10 +295,3 @@ class Recommender(ABC):
         for begin in range(0, len(histories), size):
             rows = np.arange(begin, min(begin + size, len(histories)))
             yield rows, self.score(histories.rows(rows))
-
-
-def histories_of(dataset: Dataset) -> Histories:
-    """All known events of every user of a data set, row = user number."""
-    log = dataset.interactions
-    users = np.arange(len(log.users), dtype=np.int32)
-    return Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)

@@ -6,6 +6,7 @@ from temporec.data.augment import AugmentConfig
 from temporec.data.features import FeatureConfig
 from temporec.data.split import Target
 from temporec.model import ModelConfig
+from temporec.recommend.cold import ColdConfig
 from temporec.recommend.inputs import CooccurrenceConfig, TextConfig
 from temporec.training.trainer import TrainingConfig
 
@@ -17,6 +18,7 @@ class FitConfig(ModelConfig):
 
     text: TextConfig = TextConfig()
     cooccurrence: CooccurrenceConfig = CooccurrenceConfig()
+    cold: ColdConfig = Field(default_factory=lambda: ColdConfig.of({}))
     features: FeatureConfig = FeatureConfig()  # of the items, off unless columns are named
     augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.of({}))  # of the training histories, off
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.of({}))

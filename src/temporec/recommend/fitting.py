@@ -16,6 +16,7 @@ from temporec.data.split import Cases
 from temporec.metrics.ranking import accuracy, ndcg
 from temporec.metrics.ranks import rank_targets
 from temporec.model import SequenceModel
+from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import build_inputs
 from temporec.recommend.neighbours import neighbour_table
@@ -55,7 +56,8 @@ def fit_recommender(
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
-    recommender = NeuralRecommender(model, train, exclude_seen, inputs)
+    cold = None if vectors is None else fit_cold_items(model, train, vectors, config.cold, valid)
+    recommender = NeuralRecommender(model, train, exclude_seen, inputs, cold)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 

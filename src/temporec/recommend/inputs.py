@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -57,6 +57,16 @@ class TextVectors:
         self.fitted = any(texts)
         return self.vectorizer.fit_transform(texts) if self.fitted else None
 
+    def transform(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors [n, d] of any texts."""
+        return self.vectorizer.transform(texts)
+
+    def transform_catalog(self, catalog: Catalog) -> np.ndarray:
+        """Vectors [V, d] of items that were not there at `fit`."""
+        if self.config.encoder == "given":
+            return given_vectors(catalog, self.config.columns)
+        return self.transform(catalog.texts(self.config.columns))
+
     def save(self, folder: Path) -> None:
         """Write the fitted transform, where there is one."""
         if self.fitted:
@@ -110,6 +120,14 @@ class Inputs:
         width = None if self.model.vectors is None else int(self.model.vectors.shape[1])
         return {"event_options": self.model.options, "vector_dim": width, "kinds": list(self.kinds)}
 
+    def extended(self, catalog: Catalog, texts: np.ndarray) -> Self:
+        """For a catalog with new items behind the known ones, whose text vectors [n, d] are given."""
+        vectors = self.model.vectors
+        if vectors is not None:
+            vectors = torch.cat([vectors, torch.from_numpy(texts)])
+        features = None if self.features is None else self.features.transform(catalog)
+        return replace(self, model=ModelInputs(catalog.size, None, vectors, features, options=self.model.options))
+
     @classmethod
     def load(cls, folder: Path, plain: dict[str, Any], catalog: Catalog, text: TextConfig) -> Self:
         """The inverse of `save`; given vectors are zeros, because they stand among the weights."""
@@ -140,7 +158,11 @@ def build_inputs(
     options: dict[str, dict[str, Any]] = {"event_kind": {"kinds": len(log.kinds)}}
     if log.value is not None and np.isfinite(log.value).any():
         options["event_value"] = {"mean": float(np.nanmean(log.value)), "std": float(np.nanstd(log.value))}
-    model = ModelInputs(dataset.catalog.size, start, projected, described, options=options)
+    released = None
+    if raw is not None:  # an item without events waits for its text to place it, and is not pushed away meanwhile
+        has_events = np.bincount(log.item, minlength=dataset.catalog.size)[1:] > 0
+        released = torch.from_numpy(has_events | ~raw.any(axis=1))
+    model = ModelInputs(dataset.catalog.size, start, projected, described, released, options=options)
     return Inputs(model, vectors, encoder, log.kinds), raw
 
 

@@ -5,13 +5,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
+import numpy as np
 import polars as pl
 
-from temporec.data.vocabulary import Id
+from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import DataError
 from temporec.ranking.filters import Filters
 
-__all__ = ["Event", "Query", "QueryFields", "Recommendation", "Recommendations", "milliseconds"]
+__all__ = [
+    "Event", "Query", "QueryFields", "Recommendation", "Recommendations", "Words", "item_numbers", "milliseconds",
+]  # fmt: skip
 
 Moment = datetime | int | float | str
 
@@ -36,6 +39,8 @@ class Query:
     Args:
         user: a known user id, or None for an anonymous session.
         history: events oldest first (item ids or `Event`s). With a user, they come after the events the model knows.
+            What is no known id but holds a space, or Chinese, Japanese or Korean signs, is read as words about an item.
+        words: what is wanted, in words; counts as one more event, the last one.
         at: the moment of the request; None = now is unknown, the model does not use it.
         k: how many items.
         candidates: rank only these items.
@@ -50,6 +55,7 @@ class Query:
     candidates: Sequence[Id] | None = None
     filters: Filters = field(default_factory=Filters)
     diversity: float = 0.0
+    words: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.diversity <= 1.0:
@@ -58,6 +64,18 @@ class Query:
             raise DataError(f"k must be a whole number of at least 1; got {self.k!r}")
         if isinstance(self.history, str):
             raise DataError(f"history must be a list of item ids, oldest first; got the text {self.history!r}")
+        if self.words is not None and not self.words.strip():
+            raise DataError("words must say what is wanted; got an empty text")
+
+    @property
+    def events(self) -> list[Event]:
+        """The given history as `Event`s, the words last."""
+        own = [event if isinstance(event, Event) else Event(event) for event in self.history]
+        return own if self.words is None else [*own, Event(Words(self.words))]
+
+
+class Words(str):
+    """Words about an item, wherever an item id is taken in a history."""
 
 
 class QueryFields(TypedDict, total=False):
@@ -70,6 +88,7 @@ class QueryFields(TypedDict, total=False):
     candidates: Sequence[Id] | None
     filters: Filters
     diversity: float
+    words: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +128,28 @@ class Recommendations:
 
     def to_frame(self) -> pl.DataFrame:
         return pl.DataFrame(self.to_dict()["items"])
+
+
+def item_numbers(ids: Sequence[Id], vocabulary: Vocabulary, words: list[str]) -> np.ndarray:
+    """Item numbers int32 [n]; words get numbers behind the items, in the order of `words`, to which they are added.
+
+    Raises:
+        UnknownIdError: something is neither a known id nor, by its looks, words.
+    """
+    numbers = np.zeros(len(ids), dtype=np.int32)
+    spoken = [_is_words(each) and each not in vocabulary for each in ids]
+    numbers[~np.asarray(spoken, dtype=bool)] = vocabulary.encode([e for e, s in zip(ids, spoken, strict=True) if not s])
+    for i in np.flatnonzero(spoken):
+        numbers[i] = vocabulary.first + len(vocabulary) + len(words)
+        words.append(str(ids[int(i)]))
+    return numbers
+
+
+def _is_words(item: Id) -> bool:
+    """Whether an item of a history can only be meant as words: marked so, or with spaces or CJK signs in it."""
+    if isinstance(item, Words):
+        return True
+    return isinstance(item, str) and any(c.isspace() or "\u2e80" <= c <= "\ud7ff" for c in item.strip())
 
 
 def milliseconds(moment: Moment) -> int:

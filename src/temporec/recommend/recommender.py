@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,12 +19,13 @@ from temporec.data.dataset import Dataset
 from temporec.data.interactions import kind_numbers
 from temporec.data.sequences import event_marks
 from temporec.embeddings.events import ValueEmbedding
-from temporec.errors import CheckpointError
-from temporec.model import SequenceModel
+from temporec.errors import CheckpointError, ConfigError, DataError, UnknownIdError
+from temporec.model import SequenceModel, grown
 from temporec.recommend.base import Recommender
+from temporec.recommend.cold import ColdItems
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import Inputs
-from temporec.recommend.query import Event, Query
+from temporec.recommend.query import Query
 
 __all__ = ["NeuralRecommender"]
 
@@ -38,10 +40,15 @@ class NeuralRecommender(Recommender):
     kind = "neural"
 
     def __init__(
-        self, model: SequenceModel, dataset: Dataset, exclude_seen: bool = True, inputs: Inputs | None = None
+        self,
+        model: SequenceModel,
+        dataset: Dataset,
+        exclude_seen: bool = True,
+        inputs: Inputs | None = None,
+        cold: ColdItems | None = None,
     ) -> None:
         self.model = model.eval()
-        self.inputs = inputs
+        self.inputs, self.cold = inputs, cold
         self.remember(dataset, exclude_seen)
         self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
@@ -56,7 +63,8 @@ class NeuralRecommender(Recommender):
     @torch.no_grad()
     def refresh(self) -> None:
         """Recompute the item vectors after the weights have changed."""
-        self._table = self.model.item_table().detach()
+        table = self.model.item_table().detach()
+        self._table = table if self.cold is None else self.cold.place(table)
         self._vectors = self.model.head.item_vectors(self._table).detach().contiguous()
 
     @property
@@ -74,7 +82,10 @@ class NeuralRecommender(Recommender):
             kinds = None if histories.kinds is None else self._kind_numbers[histories.kinds]
             marks = event_marks(kinds, histories.values, rows, batch.mask, self._mean_value)
             batch = replace(batch, kinds=marks[0], values=marks[1])
-        return self.model.query(batch.to(self._table.device), self._table)
+        table = self._table
+        if histories.extra is not None:
+            table = torch.cat([table, histories.extra.to(table)])
+        return self.model.query(batch.to(table.device), table)
 
     def histories(self, queries: Sequence[Query]) -> Histories:
         """The events of some queries, with their kinds and values."""
@@ -85,7 +96,7 @@ class NeuralRecommender(Recommender):
         place = np.arange(len(made.items)) - np.repeat(made.offsets[:-1], made.lengths)
         old = (users >= 0) & (place < known.lengths[users])
         rows = known.offsets[users[old]] + place[old]
-        given = [event if isinstance(event, Event) else Event(event) for query in queries for event in query.history]
+        given = [event for query in queries for event in query.events]
         kinds = values = None
         if known.kinds is not None:
             kinds = np.full(len(old), -1, dtype=np.int16)
@@ -104,11 +115,57 @@ class NeuralRecommender(Recommender):
         if self._buffer is None or len(self._buffer) < rows or self._buffer.device != query.device:
             self._buffer = torch.empty(rows, len(self._vectors), device=query.device)
         scores = self.model.head.scores(query, self._vectors, out=self._buffer[:rows]).cpu()
+        if self.cold is not None:
+            self.cold.temper(scores, histories, self.exclude_seen)
         empty = histories.lengths == 0
         if empty.any():
             scores[torch.from_numpy(empty)] = self.popularity
             scores[:, 0] = -torch.inf
         return scores
+
+    def word_vectors(self, words: Sequence[str]) -> Tensor:
+        """What the item table would hold for an item with such a text."""
+        if self.cold is None or self.inputs is None:
+            return super().word_vectors(words)
+        texts = self.inputs.vectors.transform(words)
+        if (silent := np.flatnonzero(~texts.any(axis=1))).size:
+            raise UnknownIdError(
+                f"{words[int(silent[0])]!r} is neither an item id nor in words that this model has learned; give an id "
+                "or other words"
+            )
+        return self.cold.text_map(texts)
+
+    def add_items(self, items: pl.DataFrame) -> int:
+        """Make new items rankable at once, by what their rows say; nothing that was learned changes.
+
+        Args:
+            items: a table like the one of `fit`, with the column `item`; known items are left out.
+
+        Returns:
+            How many items are new.
+
+        Raises:
+            DataError: a new item has no text (nor other vector), so there is nothing to place it by. Nothing is added.
+        """
+        catalog, size = self.catalog.extend(items), self.catalog.size
+        if len(catalog) + 1 == size:
+            return 0
+        if self.cold is None or self.inputs is None:
+            raise ConfigError(
+                "this model was fitted without texts of items, so it cannot place new ones; fit with --items and "
+                "text.encoder"
+            )
+        texts = self.inputs.vectors.transform_catalog(catalog.restrict(np.arange(size, catalog.size)))
+        if (silent := np.flatnonzero(~texts.any(axis=1))).size:
+            name = catalog.vocabulary.decode([size + int(silent[0])])[0]
+            raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
+        self.inputs, self.cold = self.inputs.extended(catalog, texts), self.cold.extended(texts)
+        self.model = grown(self.model, self.inputs.model)
+        old = self.dataset
+        self.remember(Dataset(old.interactions, catalog, old.described))
+        self._buffer = None
+        self.refresh()
+        return catalog.size - size
 
     @torch.no_grad()
     def item_scores(self, number: int) -> Tensor:
@@ -137,6 +194,8 @@ class NeuralRecommender(Recommender):
             raise CheckpointError("this recommender has no fitted inputs; save the one that fit_recommender returned")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()}
         save_file(weights, folder / "model.safetensors")
+        if self.cold is not None:
+            self.cold.save(folder)
         own = {"config": self.model.config.to_dict(), "exclude_seen": self.exclude_seen}
         plain = {**own, **self.inputs.save(folder)}
         (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
@@ -150,6 +209,6 @@ class NeuralRecommender(Recommender):
             inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
             model = SequenceModel(config, inputs.model)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-            return cls(model, dataset, plain["exclude_seen"], inputs)
+            return cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -127,8 +128,9 @@ class Trainer:
     def _sampler(self, model: SequenceModel, sequences: Sequences) -> "_Draw | None":
         if not model.criterion.needs.negatives:
             return None
-        counts = torch.bincount(torch.from_numpy(sequences.log.item).long(), minlength=model.item_table().shape[0])
-        return _Draw(NegativeSampler(counts.numpy(), self.config.popularity_power), self)
+        counts = np.bincount(sequences.log.item, minlength=model.item_table().shape[0])
+        allowed = None if model.released is None else np.isin(np.arange(len(counts)), model.released.cpu().numpy())
+        return _Draw(NegativeSampler(counts, self.config.popularity_power, allowed), self)
 
     def _start(self, model: SequenceModel, optimizer: torch.optim.Optimizer) -> Progress:
         progress = Progress()

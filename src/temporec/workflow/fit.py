@@ -131,7 +131,9 @@ def _refit(
     """Train anew on all events, for the number of epochs that validation chose."""
     assert trial.fitted is not None
     again = config.override({"training.epochs": max(1, trial.fitted.epochs)})
-    exclude = trial.recommender.exclude_seen
+    exclude, cold = trial.recommender.exclude_seen, trial.fitted.recommender.cold
+    if cold is not None:
+        again = again.override({"cold.offset": cold.offset})
     return fit_recommender(
         dataset, again, settings.run, exclude_seen=exclude, listener=listener, resume=resume
     ).recommender

@@ -17,7 +17,7 @@ DEFAULT = "gru"  # the best of them on short histories, and the cheapest
 
 _SHARED: dict[str, Any] = {"dropout": 0.5, "ids": {"std": 0.1}, "training": {"average": 0.995, "tokens": 2048}}
 _ENCODERS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("gru", "lstm", "rnn", "mean"), {"dim": 256}),
+    **{kind: {"dim": 256} for kind in ("gru", "lstm", "rnn", "mean")},
     "tcn": {"dropout": 0.2, "layers": 2},
     "transformer": {"dropout": 0.2},
     "hstu": {"dropout": 0.2},
