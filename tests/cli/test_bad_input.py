@@ -119,7 +119,7 @@ OPTIONS = {
     "unknown key of cleaning": (["--set", "clean.dublicates=1"], "'data.clean.dublicates' in Settings (did you mean"),
     "no number": (["--set", "training.epochs=many"], "should be a valid integer"),
     "no key": (["--set", "epochs"], "not of the form key=value"),
-    "unknown model": (["--model", "gpt"], "known: rnn"),
+    "unknown model": (["--model", "gpt"], "known: gru"),
     "unknown protocol": (["--protocol", "random"], "'global-time' or 'leave-last-out'"),
     "no config file": (["--config", "no.yaml", "--model", "gru"], "not both"),
     "missing items": (["--items", "no.csv"], "items table no.csv does not exist"),

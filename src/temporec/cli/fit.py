@@ -18,6 +18,7 @@ def fit(
     model: Annotated[
         str | None, typer.Option("--model", help="rnn, lstm, gru, tcn, transformer, hstu or mean.")
     ] = None,
+    from_: o.From = None,
     config: Annotated[str | None, typer.Option("--config", help="YAML or JSON file instead of --model.")] = None,
     user_col: o.UserCol = None,
     item_col: o.ItemCol = None,
@@ -41,9 +42,9 @@ def fit(
     """Clean a log, fit a model, test it honestly beside baselines, and save it."""
     settings, rest = o.collect(locals())
     from temporec import workflow
-    from temporec.workflow.presets import DEFAULT, fit_config
+    from temporec.workflow.presets import DEFAULT, fit_config, saved_config
 
-    fitted = fit_config(model, config) if config else model or DEFAULT
+    fitted = fit_config(model, config) if config else model or (saved_config(from_) if from_ else DEFAULT)
     report = workflow.fit(log, items, fitted, settings=settings, overrides=rest, out=out, resume=resume)
     if json_:
         echo_json({**report.to_dict(), "out": out})

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from temporec.workflow import Settings
 
 __all__ = [
-    "As_json", "Encoding", "ItemCol", "Items", "KindCol", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed", "Seen",
-    "Set", "Target", "Threads", "TimeCol", "UserCol", "ValueCol", "collect",
+    "As_json", "Encoding", "From", "ItemCol", "Items", "KindCol", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed",
+    "Seen", "Set", "Target", "Threads", "TimeCol", "UserCol", "ValueCol", "collect",
 ]  # fmt: skip
 
 Log = Annotated[str, typer.Argument(help="CSV, Parquet, Arrow or JSON-lines file, or a database URL.", metavar="LOG")]
@@ -23,6 +23,9 @@ OrderCol = Annotated[str | None, typer.Option("--order-col", help="Column of the
 Encoding = Annotated[str | None, typer.Option("--encoding", help="Text encoding of CSV files, such as gbk.")]
 Query = Annotated[str | None, typer.Option("--query", help="SQL, where LOG is a database.")]
 Out = Annotated[str | None, typer.Option("--out", help="Folder to write to.", metavar="DIR")]
+From = Annotated[
+    str | None, typer.Option("--from", help="Go on from a fitted model, also of another shop.", metavar="DIR")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0)]
 Threads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", min=1)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any option, such as training.epochs=2.", metavar="a.b=c")]
@@ -53,6 +56,7 @@ _DOTTED = {
     "threads": "run.threads",
     "track": "track",
     "refit": "refit",
+    "from_": "start_from",
 }
 
 

@@ -23,4 +23,5 @@ class FitConfig(ModelConfig):
     augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.of({}))  # of the training histories, off
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.of({}))
     target: Target = "next_event"
+    start_from: str | None = None  # folder of a fitted model to go on from; item texts are the bridge
     validation_cases: int = Field(20_000, ge=1)  # more are sampled, with the seed

@@ -18,9 +18,10 @@ from temporec.metrics.ranks import rank_targets
 from temporec.model import SequenceModel
 from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
-from temporec.recommend.inputs import build_inputs
+from temporec.recommend.inputs import Inputs, build_inputs
 from temporec.recommend.neighbours import neighbour_table
 from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.transfer import Source
 from temporec.runtime import RunOptions, random_state
 from temporec.training.listeners import EpochRecord, Listener
 from temporec.training.trainer import Trainer
@@ -50,8 +51,7 @@ def fit_recommender(
 ) -> Fitted:
     """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
     began = time.perf_counter()
-    inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
-    model = SequenceModel(config, inputs.model, options.seed)
+    model, inputs, vectors = _build(train, config, options.seed)
     sequences = _sequences(train, config, vectors)
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
@@ -59,6 +59,18 @@ def fit_recommender(
     cold = None if vectors is None else fit_cold_items(model, train, vectors, config.cold, valid)
     recommender = NeuralRecommender(model, train, exclude_seen, inputs, cold)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
+
+
+def _build(train: Dataset, config: FitConfig, seed: int) -> tuple[SequenceModel, Inputs, np.ndarray | None]:
+    """The model before training, what it was built from, and the text vectors [V, d] of the items."""
+    if config.start_from is None:
+        inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
+        return SequenceModel(config, inputs.model, seed), inputs, vectors
+    source = Source(config.start_from, config)
+    inputs, texts = source.build_inputs(train)
+    model = SequenceModel(config, inputs.model, seed)
+    source.start(model, train, texts)
+    return model, inputs, texts
 
 
 def _sequences(train: Dataset, config: FitConfig, vectors: np.ndarray | None) -> Sequences:

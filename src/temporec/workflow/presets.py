@@ -9,9 +9,11 @@ import numpy as np
 from temporec import registry
 from temporec.data.interactions import Interactions
 from temporec.errors import ConfigError, UnknownNameError
+from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.recommender import NeuralRecommender
 
-__all__ = ["DEFAULT", "PRESETS", "fit_config"]
+__all__ = ["DEFAULT", "PRESETS", "fit_config", "saved_config"]
 
 DEFAULT = "gru"  # the best of them on short histories, and the cheapest
 
@@ -62,6 +64,14 @@ def fit_config(
         if log is not None and len(log) >= LONG_HISTORY * np.count_nonzero(np.diff(log.offsets)):
             config = config.override(_LONG | _LONG_OWN.get(name, {}))
     return override(config, overrides or {})
+
+
+def saved_config(folder: str | Path) -> FitConfig:
+    """The settings of a fitted model, to go on from it."""
+    recommender = Recommender.load(folder)
+    if not isinstance(recommender, NeuralRecommender) or not isinstance(recommender.model.config, FitConfig):
+        raise ConfigError(f"{folder} holds {recommender.kind}, not a model that another fit can go on from")
+    return recommender.model.config
 
 
 def override(config: FitConfig, values: Mapping[str, Any]) -> FitConfig:
