@@ -19,10 +19,12 @@ from temporec.errors import UnknownIdError
 from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
+from temporec.recommend.explain import explain
+from temporec.recommend.explanation import Explanation
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 
-__all__ = ["Recommender", "histories_of"]
+__all__ = ["Recommender"]
 
 CHUNK = 1024  # users scored at once; ranking never holds users x items
 
@@ -36,6 +38,7 @@ class Recommender(ABC):
         log: the known events of every user, row = user number.
         popularity: float32 [V + 1] log-probability of each item, used where nothing else is known.
         exclude_seen: the default of the filter "seen", from the log's repeat rate.
+        max_len: so many newest events of a history decide its scores; None = all of them may.
     """
 
     kind: str  # name in the manifest of a saved folder: "neural" or "baseline:NAME"
@@ -45,6 +48,7 @@ class Recommender(ABC):
     log: Histories
     popularity: Tensor
     exclude_seen: bool = True
+    max_len: int | None = None
 
     def save(self, folder: str | Path, extra: Callable[[Path], None] | None = None) -> None:
         """Write everything into a folder of plain files, all or nothing; `extra` may add files before it is closed."""
@@ -80,12 +84,17 @@ class Recommender(ABC):
         """Vectors of all items [V + 1, D], row 0 = PAD; None where the method compares items without vectors."""
         return None
 
+    def text_vectors(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Vectors float32 [n, d] of the texts of some items; None where none were fitted."""
+        return None
+
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
         """Take over catalog, users and histories of a data set."""
         log = dataset.interactions
         self.dataset = dataset
         self.catalog, self.users = dataset.catalog, log.users
-        self.log = histories_of(dataset)
+        users = np.arange(len(log.users), dtype=np.int32)
+        self.log = Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)
         counts = np.bincount(log.item, minlength=self.catalog.size).astype(np.float32)
         self.popularity = torch.from_numpy(np.log((counts + 0.1) / (counts.sum() + 0.1 * len(counts))))
         if exclude_seen is not None:
@@ -143,7 +152,7 @@ class Recommender(ABC):
         allowed = allowed_mask(filters, self.catalog)
         if allowed is not None:
             scores.masked_fill_(~allowed[None, :], -torch.inf)
-        if self._hides_seen(filters):
+        if self.hides_seen(filters):
             row = np.repeat(np.arange(len(histories)), histories.lengths)
             scores[torch.from_numpy(row), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf
         values, items = top_k(scores, k)
@@ -163,6 +172,10 @@ class Recommender(ABC):
         mask = self.mask(query, number)
         mask[int(number[0])] = False
         return self._answer(self.item_scores(int(number[0])), mask, query, "similar")
+
+    def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
+        """Why an item is in the answer to a query, or why not: `explain("85123A", user=7).to_text()`."""
+        return explain(self, query or Query(**fields), item)
 
     def update(self, events: pl.DataFrame) -> int:
         """Take new events (columns user, item, time in UTC milliseconds) into the known histories; weights stay.
@@ -235,11 +248,12 @@ class Recommender(ABC):
             chosen = torch.zeros_like(mask)
             chosen[torch.from_numpy(self.catalog.vocabulary.encode(query.candidates).astype(np.int64))] = True
             mask &= chosen
-        if self._hides_seen(query.filters):
+        if self.hides_seen(query.filters):
             mask[torch.from_numpy(seen.astype(np.int64))] = False
         return mask
 
-    def _hides_seen(self, filters: Filters) -> bool:
+    def hides_seen(self, filters: Filters) -> bool:
+        """Whether items of the history are left out."""
         return self.exclude_seen if filters.exclude_seen is None else filters.exclude_seen
 
     def _answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:
@@ -279,10 +293,3 @@ class Recommender(ABC):
         for begin in range(0, len(histories), size):
             rows = np.arange(begin, min(begin + size, len(histories)))
             yield rows, self.score(histories.rows(rows))
-
-
-def histories_of(dataset: Dataset) -> Histories:
-    """All known events of every user of a data set, row = user number."""
-    log = dataset.interactions
-    users = np.arange(len(log.users), dtype=np.int32)
-    return Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)

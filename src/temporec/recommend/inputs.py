@@ -57,6 +57,15 @@ class TextVectors:
         self.fitted = any(texts)
         return self.vectorizer.fit_transform(texts) if self.fitted else None
 
+    def transform(self, catalog: Catalog, numbers: np.ndarray) -> np.ndarray | None:
+        """Vectors float32 [n, d] of some items by number; None where `fit` gave none."""
+        if self.config.encoder == "given":
+            return np.take(given_vectors(catalog, self.config.columns), numbers - 1, axis=0)
+        if not self.fitted:
+            return None
+        texts = catalog.texts(self.config.columns)
+        return self.vectorizer.transform([texts[number - 1] for number in numbers])
+
     def save(self, folder: Path) -> None:
         """Write the fitted transform, where there is one."""
         if self.fitted:

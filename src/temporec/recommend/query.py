@@ -74,12 +74,16 @@ class QueryFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One recommended item. `probability` is the softmax over all items that were allowed to be shown."""
+    """One recommended item. `probability` is the softmax over all items that were allowed to be shown.
+
+    `why` is one sentence, where reasons were asked for (`recommend.explain.with_reasons`).
+    """
 
     item: Id
     score: float
     probability: float
     title: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Recommendations:
     def to_dict(self) -> dict[str, Any]:
         rows = [
             {"rank": i, "item": r.item, "title": r.title, "score": r.score, "probability": r.probability}
+            | ({} if r.why is None else {"why": r.why})
             for i, r in enumerate(self.items, 1)
         ]
         return {"user": self.user, "source": self.source, "items": rows}

@@ -42,6 +42,7 @@ class NeuralRecommender(Recommender):
     ) -> None:
         self.model = model.eval()
         self.inputs = inputs
+        self.max_len = model.config.encoder.max_len
         self.remember(dataset, exclude_seen)
         self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
@@ -63,6 +64,9 @@ class NeuralRecommender(Recommender):
     def item_vectors(self) -> Tensor:
         """Output vectors [V + 1, D], row 0 = PAD."""
         return self._vectors
+
+    def text_vectors(self, numbers: np.ndarray) -> np.ndarray | None:
+        return None if self.inputs is None else self.inputs.vectors.transform(self.catalog, numbers)
 
     @torch.no_grad()
     def queries(self, histories: Histories) -> Tensor:
