@@ -53,6 +53,8 @@ class _Scored:
     aged: Tensor  # [n, V + 1]
     age_by: Literal["time", "position"]
     counts: np.ndarray  # int64 [V + 1] events of each item in the log
+    similarity_by: Literal["text", "item"] | None
+    vectors: dict[int, Tensor]  # unit vectors of the explained items and those of the n events, by number
 
     @property
     def events(self) -> range:
@@ -73,7 +75,7 @@ def explain(recommender: Explainable, query: Query, item: Id) -> Explanation:
 def explain_many(recommender: Explainable, query: Query, items: Sequence[Id]) -> list[Explanation]:
     """`explain` for several items of one query, whose histories are scored once."""
     numbers = recommender.catalog.vocabulary.encode(items)
-    scored = _score(recommender, query)
+    scored = _score(recommender, query, numbers)
     return [_explanation(recommender, scored, int(number)) for number in numbers]
 
 
@@ -84,7 +86,7 @@ def with_reasons(recommender: Explainable, query: Query, answer: Recommendations
     return replace(answer, items=rows)
 
 
-def _score(recommender: Explainable, query: Query) -> _Scored:
+def _score(recommender: Explainable, query: Query, numbers: np.ndarray) -> _Scored:
     history = recommender.histories([query])
     total = len(history.items)
     mask = recommender.mask(query, history.items)
@@ -102,7 +104,8 @@ def _score(recommender: Explainable, query: Query) -> _Scored:
         felt = history.has_time and bool(((timed - scores)[:, 1:].abs() > 1e-4).any())
         aged, age_by = (timed, "time") if felt else (moved, "position")
     counts = np.bincount(recommender.log.items, minlength=recommender.catalog.size)
-    return _Scored(query, history, mask, listed, scores, deleted, aged, age_by, counts)
+    similarity_by, vectors = _unit_vectors(recommender, np.union1d(numbers, history.items[total - n :]))
+    return _Scored(query, history, mask, listed, scores, deleted, aged, age_by, counts, similarity_by, vectors)
 
 
 def _counterfactuals(history: Histories, n: int) -> Histories:
@@ -136,7 +139,6 @@ def _explanation(recommender: Explainable, scored: _Scored, number: int) -> Expl
     catalog, query, score = recommender.catalog, scored.query, float(scored.scores[number])
     shown = scored.scores.masked_fill(~scored.mask, -torch.inf)
     counts = scored.counts
-    similarity_by, similarities = _similarities(recommender, scored, number)
     made = Explanation(
         item=catalog.vocabulary.decode([number])[0],
         title=catalog.titles([number])[0],
@@ -152,8 +154,8 @@ def _explanation(recommender: Explainable, scored: _Scored, number: int) -> Expl
         gap=score - float(scored.scores[scored.listed].min()) if scored.listed else None,
         why_not=_why_not(recommender, scored, number),
         age_by=scored.age_by,
-        similarity_by=similarity_by,
-        events=_effects(recommender, scored, number, similarities),
+        similarity_by=scored.similarity_by,
+        events=_effects(recommender, scored, number),
         popularity=ItemPopularity(
             int(counts[number]), float(counts[number] / max(1, counts.sum())), 1 + int((counts > counts[number]).sum())
         ),
@@ -186,30 +188,27 @@ def _why_not(recommender: Explainable, scored: _Scored, number: int) -> tuple[Re
     return tuple(found)
 
 
-def _similarities(
-    recommender: Explainable, scored: _Scored, number: int
-) -> tuple[Literal["text", "item"] | None, list[float | None]]:
-    """Cosines of an item to the items of the events."""
-    numbers = np.append(scored.history.items[scored.events], number).astype(np.int64)
-    by: Literal["text", "item"] | None = "text"
-    vectors = recommender.text_vectors(numbers)
-    if vectors is None:
-        by = "item"
-        table = recommender.item_vectors
-        vectors = None if table is None else table[torch.from_numpy(numbers).to(table.device)].cpu().numpy()
-    if vectors is None:
-        return None, [None] * (len(numbers) - 1)
-    units = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
-    return by, (units[:-1] @ units[-1]).tolist()
+def _unit_vectors(
+    recommender: Explainable, numbers: np.ndarray
+) -> tuple[Literal["text", "item"] | None, dict[int, Tensor]]:
+    """Vectors of length 1 of some items by number: of their texts, else those of the model."""
+    numbers = numbers.astype(np.int64)
+    texts, table = recommender.text_vectors(numbers), recommender.item_vectors
+    by: Literal["text", "item"]
+    if texts is not None:
+        by, found = "text", torch.from_numpy(texts)
+    elif table is not None:
+        by, found = "item", table.cpu()[torch.from_numpy(numbers)]
+    else:
+        return None, {}
+    return by, dict(zip(numbers.tolist(), torch.nn.functional.normalize(found, dim=1), strict=True))
 
 
-def _effects(
-    recommender: Explainable, scored: _Scored, number: int, similarities: list[float | None]
-) -> tuple[EventEffect, ...]:
-    history, score, places = scored.history, scored.scores[number], scored.events
+def _effects(recommender: Explainable, scored: _Scored, number: int) -> tuple[EventEffect, ...]:
+    history, score, places, vectors = scored.history, scored.scores[number], scored.events, scored.vectors
     if not places:
         return ()
-    items = history.items[places]
+    items = history.items[places].tolist()
     now = int(history.times[-1] if history.at is None else history.at[0])
     change, aged = (scored.deleted[:, number] - score).tolist(), (scored.aged[:, number] - score).tolist()
     ranks = _ranks(scored.deleted, scored.mask, number).tolist()
@@ -223,7 +222,7 @@ def _effects(
             score_change=change[i] if len(history.items) > 1 else None,
             rank_without=ranks[i],
             age_change=aged[i],
-            similarity=similarities[i],
+            similarity=float(vectors[items[i]] @ vectors[number]) if vectors else None,
         )
         for i, place in enumerate(places)
     ]
