@@ -1,17 +1,20 @@
 """temporec explain and recommend --why: the command line says what Python says, under the same names."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from temporec.recommend.base import Recommender
-from temporec.recommend.explanation import Explanation
+from temporec.recommend.explanation import Explanation, Removal
 from temporec.recommend.query import Query
 
 Answered = Callable[..., str]
+PAGE = Path(__file__).parents[2] / "docs" / "explain.md"
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +68,14 @@ def test_why_is_for_one_request(refused: Callable[..., str], shop: Path, tmp_pat
     out = tmp_path / "all.parquet"
     assert "leave out --all-users" in refused("recommend", shop, "--all-users", "--why", "--out", out)
     assert not out.exists()
+
+
+def test_the_page_names_every_field_and_every_reason(answered: Answered) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    assert {field.name for field in fields(Explanation)} <= named
+    assert re.findall(r"^\| `(\w+)` \|", page.split("| `why_not` |")[1].split("##")[0], re.MULTILINE) == list(
+        get_args(Removal)
+    )
+    options = set(re.findall(r"`(--[a-z]+)`", page))
+    assert options <= set(re.findall(r"--[a-z]+", answered("explain", "--help")))

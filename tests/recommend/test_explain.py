@@ -242,6 +242,12 @@ def test_a_method_without_history_says_so(dataset: Dataset) -> None:
     assert found.similarity_by is None
 
 
+def test_an_item_that_the_user_has_had(any_model: Recommender) -> None:
+    found = any_model.explain("i1", history=["i1", "i2", "i1"], filters=Filters(exclude_seen=False), k=ITEMS)
+    assert "It is itself in the history: 2 of the last 3 events are about it." in found.to_text()
+    assert "repeat" not in {fact.kind for fact in any_model.explain("i3", history=["i1", "i2"]).facts}
+
+
 def test_similarity_is_by_words_where_the_model_has_read_them(
     timed: NeuralRecommender, untimed: NeuralRecommender, dataset: Dataset
 ) -> None:
@@ -306,13 +312,16 @@ def test_sentences() -> None:
     numbers = {"score_change": -0.8, "rank": 1, "rank_without": 14, "events_ago": 2}
     assert words("carried", **numbers, seconds_before_last=3 * DAY) == (
         'Recommended mainly because of "WHITE LANTERN" (2 events ago, 3 days before the last one): '
-        "without it the score falls by 0.80 and the rank falls from 1 to 14."
+        "without it the score falls by 0.80 and the rank from 1 to 14."
     )
     numbers = {"score_change": 0.034, "rank": 1200, "rank_without": 7, "events_ago": 1}
     assert words("opposed", **numbers, seconds_ago=3600) == (
         '"WHITE LANTERN" (the last event, 1 hour before the request) spoke against it: '
-        "without it the score rises by 0.034 and the rank rises from 1,200 to 7."
+        "without it the score rises by 0.034 and the rank from 1,200 to 7."
     )
+    numbers = {"score_change": -0.8, "rank": 5, "rank_without": 4, "events_ago": 1}
+    assert words("helped", **numbers).endswith("without it the score falls by 0.80 and the rank rises from 5 to 4.")
+    assert words("helped", **numbers | {"rank_without": 5}).endswith("by 0.80 and the rank stays 5.")
     assert words("age_by_time", score_change=0.25, events_ago=2).endswith(" the score would be 0.25 higher.")
     assert words("age_by_position", score_change=-0.25, events_ago=2).endswith(" the score would be 0.25 lower.")
     assert words("age_by_position", score_change=1e-5, events_ago=2).endswith(" the score would be the same.")
@@ -321,7 +330,7 @@ def test_sentences() -> None:
 def test_every_kind_of_fact_has_its_sentence() -> None:
     names = (
         "rank of k shown score gap probability place rank_without score_change events_ago seconds_ago cosine events "
-        "share largest_fall"
+        "share largest_fall times"
     )
     for kind in get_args(FactKind):
         text = words(kind, **dict.fromkeys(names.split(), 0.5))

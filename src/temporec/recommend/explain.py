@@ -20,6 +20,7 @@ __all__ = ["Explainable", "explain", "explain_many", "with_reasons"]
 
 EVENTS = 50  # the last events whose effects are computed
 SMALL = 0.005  # changes of a score below it are no reason
+ALIKE = 0.2  # cosines below it are not worth a word
 
 
 class Explainable(Protocol):
@@ -242,13 +243,15 @@ def _facts(made: Explanation, shown: int, size: int) -> list[Fact]:
     popular = made.popularity
     numbers = {"rank": popular.rank, "of": size, "events": popular.events, "share": popular.share}
     rest = [*_similar(made), Fact("popularity", item, title, numbers)]
-    if not made.events:
-        return [*own, Fact("no_history", (), (), {}), *rest]
+    if times := sum(event.item == made.item for event in made.events):
+        rest.insert(0, Fact("repeat", item, title, {"times": times, "events": len(made.events)}))
     return [*_carried(made), *own, *rest] if made.place is not None else [*own, *_carried(made), *rest]
 
 
 def _carried(made: Explanation) -> list[Fact]:
     """The event that carried the item most, how its age mattered, up to two helpers, and the strongest opponent."""
+    if not made.events:
+        return [Fact("no_history", (), (), {})]
     first, last = made.events[0], made.events[-1]
     if first.score_change is None or last.score_change is None:
         return [_event_fact("only_event", made, first, rank=made.rank, rank_without=first.rank_without)]
@@ -267,7 +270,7 @@ def _carried(made: Explanation) -> list[Fact]:
 
 def _similar(made: Explanation) -> list[Fact]:
     """The past item most like the explained one, other than itself."""
-    others = [event for event in made.events if event.item != made.item and (event.similarity or 0.0) > 0]
+    others = [event for event in made.events if event.item != made.item and (event.similarity or 0.0) >= ALIKE]
     if not others or made.similarity_by is None:
         return []
     best = max(others, key=lambda event: (event.similarity or 0.0, -event.events_ago))

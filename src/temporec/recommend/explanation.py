@@ -12,7 +12,7 @@ Removal = Literal["seen", "blocked", "not_allowed", "category", "not_candidate",
 FactKind = Literal[
     "listed", "not_listed", "seen", "blocked", "not_allowed", "category", "not_candidate", "diversity",
     "carried", "favoured", "only_event", "helped", "opposed", "no_single_event", "no_history",
-    "age_by_time", "age_by_position", "text_similarity", "item_similarity", "popularity",
+    "age_by_time", "age_by_position", "repeat", "text_similarity", "item_similarity", "popularity",
 ]  # fmt: skip
 
 
@@ -162,8 +162,9 @@ def _rank_change(n: dict[str, float]) -> str:
 
 
 def _without(n: dict[str, float]) -> str:
-    change = n["score_change"]
-    return f"without it the score {'falls' if change < 0 else 'rises'} by {_number(abs(change))} and {_rank_change(n)}"
+    change, rank = n["score_change"], _rank_change(n)
+    verb = "falls" if change < 0 else "rises"
+    return f"without it the score {verb} by {_number(abs(change))} and {rank.replace(f'the rank {verb}', 'the rank')}"
 
 
 def _would_be(n: dict[str, float]) -> str:
@@ -209,6 +210,10 @@ _SENTENCES: dict[FactKind, Callable[[str, dict[str, float]], str]] = {
         f"Had {title} and all after it happened at the time of the last event, {_would_be(n)}."
     ),
     "age_by_position": lambda title, n: f"Had {title} been the last event, {_would_be(n)}.",
+    "repeat": lambda _, n: (
+        f"It is itself in the history: {n['times']:,.0f} of the last {n['events']:,.0f} events "
+        f"{'is' if n['times'] == 1 else 'are'} about it."
+    ),
     "text_similarity": lambda title, n: (
         f"Of the past items, {title} {_when(n)} is the one most like it in words (cosine {n['cosine']:.2f})."
     ),
