@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from temporec.errors import TemporecError
     from temporec.ranking.filters import Filters
     from temporec.recommend.base import Recommender
+    from temporec.recommend.explanation import Explanation
     from temporec.recommend.fit_config import FitConfig
     from temporec.recommend.query import Event, Query, Recommendation, Recommendations
     from temporec.registry import register
@@ -26,6 +27,7 @@ _WHERE = {
     "ColumnMap": "data.columns",
     "Dataset": "data.dataset",
     "Event": "recommend.query",
+    "Explanation": "recommend.explanation",
     "Filters": "ranking.filters",
     "FitConfig": "recommend.fit_config",
     "Interactions": "data.interactions",
@@ -52,6 +54,7 @@ __all__ = [
     "ColumnMap",
     "Dataset",
     "Event",
+    "Explanation",
     "Filters",
     "FitConfig",
     "Interactions",

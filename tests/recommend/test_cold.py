@@ -166,3 +166,12 @@ def test_the_map_reads_general_and_local_relations() -> None:
     assert torch.allclose(made.norm(dim=1), torch.full((50,), found.length), rtol=1e-4)
     assert not found(np.zeros((2, 8), np.float32)).any()
     assert TextMap.fit(texts, table, np.arange(300) < 1) is None
+
+
+def test_words_are_events_of_an_explanation_too(model: NeuralRecommender) -> None:
+    found = model.explain("mug-black", history=["mug-red", "white mug"], words="a mug")
+    assert [event.title for event in sorted(found.events, key=lambda e: -e.events_ago)] == [
+        "mug red",
+        "white mug",
+        "a mug",
+    ]

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from temporec.recommend.query import Query as Request
     from temporec.workflow import Settings
 
 __all__ = [
-    "As_json", "Encoding", "From", "ItemCol", "Items", "KindCol", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed",
-    "Seen", "Set", "Target", "Threads", "TimeCol", "UserCol", "ValueCol", "collect",
+    "As_json", "At", "Block", "Candidates", "Category", "Diversity", "Encoding", "Folder", "From", "History", "Item",
+    "ItemCol", "Items", "K", "KindCol", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed", "Seen", "SeenItems",
+    "Set", "Target", "Threads", "TimeCol", "User", "UserCol", "ValueCol", "Words", "collect", "request",
 ]  # fmt: skip
 
 Log = Annotated[str, typer.Argument(help="CSV, Parquet, Arrow or JSON-lines file, or a database URL.", metavar="LOG")]
@@ -38,6 +40,20 @@ Seen = Annotated[
     str | None,
     typer.Option("--seen", help="Items that the user had: exclude, include or auto.", metavar="auto|exclude|include"),
 ]
+
+# Options of one request to a fitted recommender.
+Folder = Annotated[str, typer.Argument(help="Folder that `fit` wrote.", metavar="DIR")]
+User = Annotated[str | None, typer.Option("--user", help="A known user id.")]
+Words = Annotated[str | None, typer.Option("--words", help="What is wanted, in words.")]
+History = Annotated[str | None, typer.Option("--history", help="Item ids, oldest first, separated by commas.")]
+Item = Annotated[str, typer.Option("--item", help="An item id.")]
+K = Annotated[int, typer.Option("--k", help="How many items.")]
+At = Annotated[str | None, typer.Option("--at", help="Moment of the request, ISO 8601.")]
+Candidates = Annotated[str | None, typer.Option("--candidates", help="Rank only these ids.")]
+Block = Annotated[str | None, typer.Option("--block", help="Never show these ids.")]
+Category = Annotated[list[str] | None, typer.Option("--category", help="column=value, may be repeated.")]
+SeenItems = Annotated[str | None, typer.Option("--seen", help="exclude or include.")]
+Diversity = Annotated[float, typer.Option("--diversity", help="0 = by score alone, 1 = as unlike as possible.")]
 
 
 _DOTTED = {
@@ -70,3 +86,24 @@ def collect(given: dict[str, Any]) -> "tuple[Settings, dict[str, Any]]":
     if given.get("item_col"):
         values["data.item_col"] = given["item_col"]
     return apply_overrides(Settings(), {**values, **parse_overrides(given.get("set_") or [])})
+
+
+def request(given: dict[str, Any]) -> "Request":
+    """The query that the arguments of a verb by name ask."""
+    from temporec.recommend.query import Query as Request
+    from temporec.workflow.answers import filters_from
+
+    return Request(
+        user=given["user"],
+        history=_ids(given["history"]) or (),
+        at=given["at"],
+        k=given["k"],
+        candidates=_ids(given["candidates"]),
+        filters=filters_from(given["block"], given["category"], given["seen"]),
+        diversity=given["diversity"],
+        words=given["words"],
+    )
+
+
+def _ids(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]

@@ -1,9 +1,5 @@
 """temporec similar."""
 
-from typing import Annotated
-
-import typer
-
 from temporec.cli import options as o
 from temporec.cli.guard import echo, echo_json, guarded
 
@@ -12,9 +8,9 @@ __all__ = ["similar"]
 
 @guarded
 def similar(
-    folder: Annotated[str, typer.Argument(help="Folder that `fit` wrote.", metavar="DIR")],
-    item: Annotated[str, typer.Option("--item", help="An item id.")],
-    k: Annotated[int, typer.Option("--k", help="How many items.")] = 10,
+    folder: o.Folder,
+    item: o.Item,
+    k: o.K = 10,
     json_: o.As_json = False,
 ) -> None:
     """The items closest to one item."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,10 @@ from temporec.data.catalog import Catalog
 from temporec.data.vocabulary import Id
 from temporec.errors import ColumnError
 
-__all__ = ["Filters", "allowed_mask"]
+__all__ = ["Filters", "Rule", "allowed_mask", "broken_rules"]
+
+
+Rule = Literal["not_allowed", "blocked", "category"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,17 @@ def allowed_mask(filters: Filters, catalog: Catalog) -> Tensor | None:
         mask[1:] &= _has_value(catalog, column, [values] if isinstance(values, str) else list(values))
     mask[0] = False
     return torch.from_numpy(mask)
+
+
+def broken_rules(filters: Filters, catalog: Catalog, number: int) -> list[Rule]:
+    """Rules of the filters that one item breaks (seen items are not looked at here)."""
+    single: dict[Rule, Filters] = {
+        "not_allowed": Filters(allowed=filters.allowed),
+        "blocked": Filters(blocked=filters.blocked),
+        "category": Filters(category=filters.category),
+    }
+    masks = {rule: allowed_mask(own, catalog) for rule, own in single.items()}
+    return [rule for rule, mask in masks.items() if mask is not None and not mask[number]]
 
 
 def _has_value(catalog: Catalog, column: str, values: Sequence[object]) -> np.ndarray:

@@ -19,16 +19,18 @@ from temporec.errors import UnknownIdError
 from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.topk import top_k
+from temporec.recommend.explain import explain
+from temporec.recommend.explanation import Explanation
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
 from temporec.recommend.query import (
-    Event,
     Query,
     QueryFields,
     Recommendation,
     Recommendations,
+    event_times,
     item_numbers,
     milliseconds,
-)
+)  # fmt: skip
 
 __all__ = ["Recommender"]
 
@@ -44,6 +46,7 @@ class Recommender(ABC):
         log: the known events of every user, row = user number.
         popularity: float32 [V + 1] log-probability of each item, used where nothing else is known.
         exclude_seen: the default of the filter "seen", from the log's repeat rate.
+        max_len: so many newest events of a history decide its scores; None = all of them may.
     """
 
     kind: str  # name in the manifest of a saved folder: "neural" or "baseline:NAME"
@@ -53,6 +56,7 @@ class Recommender(ABC):
     log: Histories
     popularity: Tensor
     exclude_seen: bool = True
+    max_len: int | None = None
 
     def save(self, folder: str | Path, extra: Callable[[Path], None] | None = None) -> None:
         """Write everything into a folder of plain files, all or nothing; `extra` may add files before it is closed."""
@@ -86,6 +90,10 @@ class Recommender(ABC):
     @property
     def item_vectors(self) -> Tensor | None:
         """Vectors of all items [V + 1, D], row 0 = PAD; None where the method compares items without vectors."""
+        return None
+
+    def text_vectors(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Vectors float32 [n, d] of the texts of some items; None where none were fitted."""
         return None
 
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
@@ -152,7 +160,7 @@ class Recommender(ABC):
         allowed = allowed_mask(filters, self.catalog)
         if allowed is not None:
             scores.masked_fill_(~allowed[None, :], -torch.inf)
-        if self._hides_seen(filters):
+        if self.hides_seen(filters):
             row = np.repeat(np.arange(len(histories)), histories.lengths)
             scores[torch.from_numpy(row), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf
         values, items = top_k(scores, k)
@@ -172,6 +180,10 @@ class Recommender(ABC):
         mask = self.mask(query, number)
         mask[int(number[0])] = False
         return self._answer(self.item_scores(int(number[0])), mask, query, "similar")
+
+    def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
+        """Why an item is in the answer to a query, or why not: `explain("85123A", user=7).to_text()`."""
+        return explain(self, query or Query(**fields), item)
 
     def update(self, events: pl.DataFrame) -> int:
         """Take new events (columns user, item, time in UTC milliseconds) into the known histories; weights stay.
@@ -206,8 +218,7 @@ class Recommender(ABC):
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """Input vectors [n, D] of words about items; models without texts of items refuse them."""
         raise UnknownIdError(
-            f"{words[0]!r} is not among the {len(self.catalog)} items, and this method cannot read words; give item "
-            "ids, or use a model that was fitted with the items' texts"
+            f"{words[0]!r} is not among the {len(self.catalog)} items, and this method cannot read words; give item ids"
         )
 
     def _user_numbers(self, queries: Sequence[Query]) -> np.ndarray:
@@ -230,17 +241,8 @@ class Recommender(ABC):
             )
         if events := query.events:
             items = np.concatenate([items, item_numbers([e.item for e in events], self.catalog.vocabulary, words)])
-            times = np.concatenate([times, self._event_times(events, query, times)])
+            times = np.concatenate([times, event_times(events, query.at, times)])
         return items, times
-
-    def _event_times(self, events: Sequence[Event], query: Query, known: np.ndarray) -> np.ndarray:
-        """Times of given events; one without a time happened at the request, else together with the event before it."""
-        last = int(known[-1]) if len(known) else milliseconds(query.at) if query.at is not None else 0
-        result = []
-        for event in events:
-            last = max(last, milliseconds(event.time)) if event.time is not None else last
-            result.append(last)
-        return np.asarray(result, dtype=np.int64)
 
     def mask(self, query: Query, seen: np.ndarray) -> Tensor:
         """What may be shown, bool [V + 1]."""
@@ -251,11 +253,12 @@ class Recommender(ABC):
             chosen = torch.zeros_like(mask)
             chosen[torch.from_numpy(self.catalog.vocabulary.encode(query.candidates).astype(np.int64))] = True
             mask &= chosen
-        if self._hides_seen(query.filters):
+        if self.hides_seen(query.filters):
             mask[torch.from_numpy(seen[seen < len(mask)].astype(np.int64))] = False
         return mask
 
-    def _hides_seen(self, filters: Filters) -> bool:
+    def hides_seen(self, filters: Filters) -> bool:
+        """Whether items of the history are left out."""
         return self.exclude_seen if filters.exclude_seen is None else filters.exclude_seen
 
     def _answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:

@@ -13,7 +13,8 @@ from temporec.errors import DataError
 from temporec.ranking.filters import Filters
 
 __all__ = [
-    "Event", "Query", "QueryFields", "Recommendation", "Recommendations", "Words", "item_numbers", "milliseconds",
+    "Event", "Query", "QueryFields", "Recommendation", "Recommendations", "Words", "event_times", "item_numbers",
+    "milliseconds",
 ]  # fmt: skip
 
 Moment = datetime | int | float | str
@@ -93,12 +94,16 @@ class QueryFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """One recommended item. `probability` is the softmax over all items that were allowed to be shown."""
+    """One recommended item. `probability` is the softmax over all items that were allowed to be shown.
+
+    `why` is one sentence, where reasons were asked for (`recommend.explain.with_reasons`).
+    """
 
     item: Id
     score: float
     probability: float
     title: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Recommendations:
     def to_dict(self) -> dict[str, Any]:
         rows = [
             {"rank": i, "item": r.item, "title": r.title, "score": r.score, "probability": r.probability}
+            | ({} if r.why is None else {"why": r.why})
             for i, r in enumerate(self.items, 1)
         ]
         return {"user": self.user, "source": self.source, "items": rows}
@@ -143,6 +149,16 @@ def item_numbers(ids: Sequence[Id], vocabulary: Vocabulary, words: list[str]) ->
         numbers[i] = vocabulary.first + len(vocabulary) + len(words)
         words.append(str(ids[int(i)]))
     return numbers
+
+
+def event_times(events: Sequence[Event], at: Moment | None, known: np.ndarray) -> np.ndarray:
+    """Times int64 [n] of events after the `known` ones; one without a time has that of the one before."""
+    last = int(known[-1]) if len(known) else 0 if at is None else milliseconds(at)
+    result = []
+    for event in events:
+        last = last if event.time is None else max(last, milliseconds(event.time))
+        result.append(last)
+    return np.asarray(result, dtype=np.int64)
 
 
 def _is_words(item: Id) -> bool:

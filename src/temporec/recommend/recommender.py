@@ -49,6 +49,7 @@ class NeuralRecommender(Recommender):
     ) -> None:
         self.model = model.eval()
         self.inputs, self.cold = inputs, cold
+        self.max_len = model.config.encoder.max_len
         self.remember(dataset, exclude_seen)
         self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
@@ -71,6 +72,9 @@ class NeuralRecommender(Recommender):
     def item_vectors(self) -> Tensor:
         """Output vectors [V + 1, D], row 0 = PAD."""
         return self._vectors
+
+    def text_vectors(self, numbers: np.ndarray) -> np.ndarray | None:
+        return None if self.cold is None else self.cold.texts[numbers - 1]
 
     @torch.no_grad()
     def queries(self, histories: Histories) -> Tensor:

@@ -28,13 +28,15 @@ def filters_from(block: str | None, category: Sequence[str] | None, seen: str | 
 
 
 def table(answer: Recommendations) -> str:
-    """One line per item: rank, probability, id, title."""
+    """One line per item: rank, probability, id, title; below it the reason, where it has one."""
     if not len(answer):
         return "no item is left after the filters"
     lines = ["  #  probability  item"]
     for rank, row in enumerate(answer.items, 1):
         title = "" if row.title is None or row.title == str(row.item) else f"  {row.title}"
         lines.append(f"{rank:>3}  {row.probability:>10.2%}  {row.item}{title}")
+        if row.why is not None:
+            lines.append(f"{'':17}{row.why}")
     if answer.source == "popularity":
         lines.append("(nothing is known of this user, so these are the popular items)")
     return "\n".join(lines)

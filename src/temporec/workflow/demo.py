@@ -11,8 +11,10 @@ import torch
 from temporec.data.batch import Histories
 from temporec.data.dataset import build_dataset
 from temporec.data.samples import SERVICE_CODES, online_retail, online_retail_items
+from temporec.recommend.explain import with_reasons
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
+from temporec.recommend.query import Query
 from temporec.runtime import RunOptions
 from temporec.workflow.answers import table
 from temporec.workflow.fit import fit
@@ -36,15 +38,19 @@ def run_demo(
     )
     say(report.to_text())
     user = report.example_user
-    answer = report.recommender.recommend(user=user, k=5)
+    query = Query(user=user, k=5)
+    answer = with_reasons(report.recommender, query, report.recommender.recommend(query))
     past = report.recommender.log
     number = int(report.recommender.users.encode([user])[0])
     bought = past.items[past.offsets[number] : past.offsets[number + 1]][-5:]
     say(f"\nCustomer {user} last bought: " + "; ".join(report.recommender.catalog.titles(bought)))
-    say("What next:\n" + table(answer))
+    say("What next, and why:\n" + table(answer))
     first = answer.items[0]
     say(f"\nItems like {first.title}:\n" + table(report.recommender.similar(first.item, 3)))
-    say(f"\nThe report is {Path(out) / 'report.html'}; try: temporec recommend {out} --user {user}")
+    say(
+        f"\nThe report is {Path(out) / 'report.html'}; try: temporec recommend {out} --user {user}\n"
+        f"or, for all the reasons: temporec explain {out} --user {user} --item {first.item}"
+    )
     return {**report.to_dict(), "recommendations": answer.to_dict(), "out": str(out)}
 
 
