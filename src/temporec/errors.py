@@ -10,6 +10,7 @@ TemporecError
 │   ├── UnsortedLogError   events go back in time within a user
 │   └── UnknownIdError     an item or user id that the catalog or the log does not have
 ├── CheckpointError        a saved folder is incomplete, damaged or from a newer version
+├── LanguageModelError     a language model gave no usable answer in its budget
 ├── TrainingError          training cannot go on (diverged, out of disk)
 └── MissingExtraError      an optional dependency is not installed
 """
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EmptyLogError",
+    "LanguageModelError",
     "MissingExtraError",
     "ReadError",
     "TemporecError",
@@ -71,6 +73,10 @@ class UnknownIdError(DataError, KeyError):
 
 class CheckpointError(TemporecError):
     """A saved folder is incomplete, damaged or from a newer version."""
+
+
+class LanguageModelError(TemporecError, RuntimeError):
+    """A language model, or the endpoint before it, gave no usable answer in its budget of time and tokens."""
 
 
 class TrainingError(TemporecError, RuntimeError):

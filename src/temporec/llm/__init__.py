@@ -1,0 +1,1 @@
+"""Language models around the ranking: clients, re-ranking of a shortlist, taste and reasons in words."""
