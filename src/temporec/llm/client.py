@@ -159,7 +159,7 @@ class OpenAIClient:
 
     def _safe(self, text: str) -> str:
         """Foreign text for an error message: one line, short, and without the key, should it be echoed."""
-        return clean_text(text.replace(self._key, "***") if self._key else text, 200)
+        return clean_text(text.replace(self._key, "(key)") if self._key else text, 200)
 
 
 def open_client(name: str | None = None) -> ChatClient:

