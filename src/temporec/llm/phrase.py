@@ -23,6 +23,7 @@ SENTENCE_LENGTH = 320
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|[$€£¥]?\d+(?:[.,]\d+)*(?:\s?[%‰$€£¥])?")
 _ENDING = re.compile(r"(?:['’]s|ings?|ed|es|s)$")
+_OPENING = re.compile(r"^(?:not )?(?:recommended|shown)(?: mainly)? because\s+", re.IGNORECASE)
 _COUNTED = frozenset({
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "fifteen", "twenty", "forty", "fifty", "sixty", "hundred", "thousand", "million", "half", "double", "twice",
@@ -46,25 +47,38 @@ _JOINING = (ENGLISH_STOP_WORDS - _COUNTED - _DENIED - {
 
 
 _TASK = (
-    "Finish the sentence 'Recommended because ...' for the customer (you), in plain short English, with the facts that "
-    "matter most. Use only words and numbers of the facts and plain joining words. Add no praise and nothing that the "
-    "facts do not say."
+    "Finish the sentence '{opening} ...' for the customer (you), in plain short English, with the facts that matter "
+    "most. Use only words and numbers of the facts and plain joining words. Add no praise and nothing that the facts "
+    "do not say."
 )
 
 
 def phrase(explanation: Mapping[str, Any], name: str | None = None, titles: Iterable[str] = ()) -> str:
-    """The facts of an explanation in one sentence by the language model that a name stands for.
+    """An explanation in one sentence by the language model that a name stands for.
 
     Args:
-        explanation: what `recommender.explain(...).to_dict()` gives: its `facts` are mappings with a `text`.
+        explanation: what `recommender.explain(...).to_dict()` gives. Its `facts` are used where they have a `text`,
+            else the lines of its own `text`; with a `why_not`, the sentence says why the item is not there.
         name: see `open_client`.
         titles: titles of the catalog, so that the sentence cannot name another item.
+
+    Raises:
+        DataError: the explanation has no text.
     """
-    return phrase_why(explanation.get("facts") or (), open_client(name), titles)
+    facts: Sequence[Mapping[str, Any]] = explanation.get("facts") or ()
+    if not all("text" in fact for fact in facts) or not facts:
+        facts = [{"text": line} for line in str(explanation.get("text") or "").splitlines()]
+    opening = "Not recommended because" if explanation.get("why_not") else "Recommended because"
+    return phrase_why(facts, open_client(name), titles, opening=opening)
 
 
 def phrase_why(
-    facts: Sequence[Mapping[str, Any]], client: ChatClient, titles: Iterable[str] = (), *, budget: Budget | None = None
+    facts: Sequence[Mapping[str, Any]],
+    client: ChatClient,
+    titles: Iterable[str] = (),
+    *,
+    opening: str = "Recommended because",
+    budget: Budget | None = None,
 ) -> str:
     """One sentence of why, or the facts' own texts where the language model fails or says more than they do.
 
@@ -73,26 +87,26 @@ def phrase_why(
     Raises:
         DataError: there is no fact, or one has no text.
     """
-    texts = [_text_of(fact) for fact in facts][:FACTS]
-    if not texts:
+    own = [_text_of(fact) for fact in facts][:FACTS]
+    if not own:
         raise DataError("an explanation without facts cannot be phrased; give what recommender.explain returned")
-    plain = " ".join(text if text.endswith((".", "!", "?", "…", "。")) else f"{text}." for text in texts)
+    texts = [clean_text(text, FACT_LENGTH) for text in own]
     data: dict[str, Any] = {"facts": texts}
     reason, titles = "", tuple(titles)
     for _ in range(2):
         try:
-            messages = question(_TASK, 'its field "because" is the rest of the sentence.', data)
+            messages = question(_TASK.format(opening=opening), 'its field "because" is the rest of the sentence.', data)
             answer = fit_answer(client.complete(messages, _Reason, budget or Budget()), _Reason)
-            sentence = _sentence(answer["because"])
-            reason = unsupported(sentence, texts, titles) or ""
+            rest = _rest(answer["because"])
+            reason = unsupported(rest, texts, titles) or ""
         except Exception as error:  # whatever a client does, the user gets the facts
             reason = clean_text(str(error) or type(error).__name__, 300)
             break
         if not reason:
-            return sentence
-        data = {**data, "refused": {"sentence": clean_text(sentence, SENTENCE_LENGTH), "because": clean_text(reason)}}
+            return f"{opening} {rest}."
+        data = {**data, "refused": {"sentence": rest, "because": clean_text(reason)}}
     log.warning("phrasing by %s failed, the facts stand as they are: %s", client.name, reason)
-    return plain
+    return " ".join(text if text.endswith((".", "!", "?", "…", "。")) else f"{text}." for text in own)
 
 
 def unsupported(sentence: str, facts: Sequence[str], titles: Iterable[str] = ()) -> str | None:
@@ -129,21 +143,19 @@ class _Reason(BaseModel):
     because: str
 
 
-def _sentence(because: str) -> str:
-    """'Recommended because' and what the model wrote behind it."""
-    rest = clean_text(because, SENTENCE_LENGTH)
-    rest = re.sub(r"^recommended because\s+", "", rest, flags=re.IGNORECASE)
-    first = rest.split(" ")[0]
-    if first.lower() in _JOINING and not first.isupper():
+def _rest(because: str) -> str:
+    """What the model wrote, to stand behind the opening: without one of its own, and with a small letter."""
+    rest = _OPENING.sub("", clean_text(because, 2 * SENTENCE_LENGTH)).rstrip(". ")
+    if rest.split(" ")[0].lower() in _JOINING:
         rest = rest[:1].lower() + rest[1:]
-    return f"Recommended because {rest.rstrip('. ')}." if rest else ""
+    return rest
 
 
 def _text_of(fact: Mapping[str, Any]) -> str:
     text = fact.get("text")
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"a fact needs a 'text'; got {clean_text(repr(fact))}")
-    return clean_text(text, FACT_LENGTH)
+    return " ".join(text.split())
 
 
 def _words(text: str) -> list[str]:

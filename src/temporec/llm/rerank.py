@@ -2,18 +2,17 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from temporec.llm.chat import Budget, ChatClient, fit_answer
 from temporec.llm.prompts import clean_text, clean_value, question
 from temporec.recommend.base import Recommender
-from temporec.recommend.query import Query, Recommendation, Recommendations
+from temporec.recommend.query import Query, Recommendation, Recommendations, item_numbers
 
-__all__ = ["SHORTLIST", "Reranked", "describe_taste", "history_titles", "rerank"]
+__all__ = ["SHORTLIST", "Reranked", "describe_taste", "history_titles", "recommend_reranked", "rerank"]
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +107,21 @@ def describe_taste(
     return f"Lately: {'; '.join(latest[-5:])}" if latest else "Nothing is known of this user."
 
 
+def recommend_reranked(
+    recommender: Recommender, query: Query, client: ChatClient, *, budget: Budget | None = None
+) -> Reranked:
+    """The first `k` items of a query, taken from a shortlist that the language model has ordered."""
+    answer = recommender.recommend(replace(query, k=max(query.k, SHORTLIST)))
+    result = rerank(answer, client, history_titles(recommender, query), budget=budget)
+    return replace(result, items=result.items[: query.k])
+
+
 def history_titles(recommender: Recommender, query: Query) -> list[str]:
-    """Titles of the latest events that a query stands on, oldest first."""
-    items: np.ndarray = recommender.histories([query]).items[-HISTORY:]
-    return recommender.catalog.titles(items)
+    """Titles of the latest events that a query stands on, oldest first; words as they are."""
+    numbers, size = recommender.histories([query]).items[-HISTORY:], recommender.catalog.size
+    words: list[str] = []
+    item_numbers([event.item for event in query.events], recommender.catalog.vocabulary, words)
+    return [words[n - size] if n >= size else recommender.catalog.titles([n])[0] for n in numbers.tolist()]
 
 
 def _latest(titles: Sequence[str]) -> list[str]:
