@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "As_json", "At", "Block", "Candidates", "Category", "Diversity", "Encoding", "Folder", "From", "History", "Item",
-    "ItemCol", "Items", "K", "KindCol", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed", "Seen", "SeenItems",
-    "Set", "Target", "Threads", "TimeCol", "User", "UserCol", "ValueCol", "Words", "collect", "request",
+    "ItemCol", "Items", "K", "KindCol", "Llm", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed", "Seen",
+    "SeenItems", "Set", "Target", "Threads", "TimeCol", "User", "UserCol", "ValueCol", "Words", "collect", "request",
 ]  # fmt: skip
 
 Log = Annotated[str, typer.Argument(help="CSV, Parquet, Arrow or JSON-lines file, or a database URL.", metavar="LOG")]
@@ -53,6 +53,10 @@ Candidates = Annotated[str | None, typer.Option("--candidates", help="Rank only 
 Block = Annotated[str | None, typer.Option("--block", help="Never show these ids.")]
 Category = Annotated[list[str] | None, typer.Option("--category", help="column=value, may be repeated.")]
 SeenItems = Annotated[str | None, typer.Option("--seen", help="exclude or include.")]
+Llm = Annotated[
+    str | None,
+    typer.Option("--llm", help="Language model of --rerank: URL, smollm2, file, folder or hub name.", metavar="NAME"),
+]
 Diversity = Annotated[float, typer.Option("--diversity", help="0 = by score alone, 1 = as unlike as possible.")]
 
 

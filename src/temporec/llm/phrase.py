@@ -12,6 +12,7 @@ from temporec.errors import DataError
 from temporec.llm.chat import Budget, ChatClient, fit_answer
 from temporec.llm.client import open_client
 from temporec.llm.prompts import clean_text, question
+from temporec.recommend.explanation import Explanation
 
 __all__ = ["phrase", "phrase_why", "unsupported"]
 
@@ -53,22 +54,16 @@ _TASK = (
 )
 
 
-def phrase(explanation: Mapping[str, Any], name: str | None = None, titles: Iterable[str] = ()) -> str:
-    """An explanation in one sentence by the language model that a name stands for.
+def phrase(explanation: Explanation, name: str | None = None, titles: Iterable[str] = ()) -> str:
+    """What `recommender.explain` found, in one sentence by the language model that a name stands for.
 
     Args:
-        explanation: what `recommender.explain(...).to_dict()` gives. Its `facts` are used where they have a `text`,
-            else the lines of its own `text`; with a `why_not`, the sentence says why the item is not there.
+        explanation: its facts are used, and nothing else; of a missing item, why it is not there.
         name: see `open_client`.
         titles: titles of the catalog, so that the sentence cannot name another item.
-
-    Raises:
-        DataError: the explanation has no text.
     """
-    facts: Sequence[Mapping[str, Any]] = explanation.get("facts") or ()
-    if not all("text" in fact for fact in facts) or not facts:
-        facts = [{"text": line} for line in str(explanation.get("text") or "").splitlines()]
-    opening = "Not recommended because" if explanation.get("why_not") else "Recommended because"
+    facts = [{"text": fact.to_text()} for fact in explanation.facts]
+    opening = "Not recommended because" if explanation.why_not else "Recommended because"
     return phrase_why(facts, open_client(name), titles, opening=opening)
 
 
