@@ -74,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_the_commands_and_the_python_lines(shop: Path) -> None:
     lines = commands("tested")
     assert [line.split()[1] for line in lines] == [
-        "doctor", "fit", "recommend", "recommend", "similar", "evaluate", "compare",
+        "doctor", "fit", "recommend", "recommend", "recommend", "explain", "similar", "evaluate", "compare",
     ]  # fmt: skip
     said = []
     for line in lines:
@@ -83,9 +83,11 @@ def test_the_commands_and_the_python_lines(shop: Path) -> None:
         done = CliRunner().invoke(app, words, catch_exceptions=False)
         assert done.exit_code == 0, f"{line}: {done.output}"
         said.append(done.stdout)
-    assert all(len(answer.splitlines()) >= 6 for answer in said[2:4])
-    assert "WHITE HANGING HEART" not in said[4]
-    assert all(name in said[6] for name in ("gru", "transformer", "popularity"))
+    assert all(len(answer.splitlines()) >= 6 for answer in said[2:5])
+    assert "WHITE" in said[4]
+    assert "71053" in said[5]
+    assert "WHITE HANGING HEART" not in said[6]
+    assert all(name in said[8] for name in ("gru", "transformer", "popularity"))
     assert {path.name for path in shop.iterdir()} == {"log.csv", "items.csv", "shop", "predictions.csv"}
     (code,) = (block.code for block in README if block.language == "python")
     names: dict[str, object] = {}
