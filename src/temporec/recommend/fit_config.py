@@ -6,7 +6,8 @@ from temporec.data.augment import AugmentConfig
 from temporec.data.features import FeatureConfig
 from temporec.data.split import Target
 from temporec.model import ModelConfig
-from temporec.recommend.inputs import CooccurrenceConfig, TextConfig
+from temporec.recommend.inputs import CooccurrenceConfig
+from temporec.recommend.texts import TextConfig
 from temporec.training.trainer import TrainingConfig
 
 __all__ = ["FitConfig"]
