@@ -35,7 +35,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
     found: dict[str, object] = {"lengths": Lengths}
     registry.names("text_encoder")
     monkeypatch.setitem(registry._entries, "text_encoder", found)
-    yield found
+    return found
 
 
 def test_a_registered_name(entries: dict[str, object]) -> None:
@@ -44,7 +44,7 @@ def test_a_registered_name(entries: dict[str, object]) -> None:
 
 
 def test_folders_hub_names_and_files_of_word_vectors(entries: dict[str, object], tmp_path: Path) -> None:
-    entries["huggingface"], entries["word-vectors"] = lambda name: Lengths(f"hub {name}"), lambda name: Lengths(name)
+    entries["huggingface"], entries["word-vectors"] = lambda name: Lengths(f"hub {name}"), Lengths
     assert open_text_encoder(str(tmp_path)).identity == f"lengths:hub {tmp_path}"
     assert open_text_encoder("intfloat/e5-small").identity == "lengths:hub intfloat/e5-small"
     assert open_text_encoder("gpt2").identity == "lengths:hub gpt2"
@@ -54,7 +54,7 @@ def test_folders_hub_names_and_files_of_word_vectors(entries: dict[str, object],
 @pytest.mark.parametrize("name", ["lenghts", "tf-idf", "no such encoder", "a/b/c", ""])
 def test_refused_with_what_is_known(entries: dict[str, object], name: str) -> None:
     entries["huggingface"] = Lengths
-    with pytest.raises(UnknownNameError, match="no text encoder named .*tfidf, given, none.*lengths"):
+    with pytest.raises(UnknownNameError, match=r"no text encoder named .*tfidf, given, none.*lengths"):
         open_text_encoder(name)
 
 
@@ -74,4 +74,5 @@ def test_the_entry_points_exist_and_register_under_their_names() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name, place in project["entry-points"]["temporec.text_encoder"].items():
         module, attribute = place.split(":")
-        assert registry.get("text_encoder", name) is getattr(import_module(module), attribute)
+        made = getattr(import_module(module), attribute)
+        assert registry.get("text_encoder", name) is made

@@ -50,7 +50,7 @@ def _read(path: Path, seconds: float) -> tuple[int, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no sound
             rate, samples = wavfile.read(path, mmap=False)
-    except (ValueError, OSError, EOFError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # scipy lets out whatever a broken header leads to
         raise ReadError(f"{path} is not a readable WAV file ({error}); convert it, for instance with ffmpeg") from None
     samples = samples[: int(seconds * rate)]
     if not len(samples):

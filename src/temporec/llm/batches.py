@@ -32,14 +32,14 @@ class BatchRunner:
         unit: what is encoded, in the plural.
         cache: folder of the cache (None = the default one), or False for none.
         batch: things in a batch.
-        progress: show a bar on standard error; None = where that is a terminal.
+        progress: show a bar on standard error, where that is a terminal.
     """
 
     name: str
     unit: str = "texts"
     cache: Path | bool | None = None
     batch: int = 32
-    progress: bool | None = None
+    progress: bool = True
     encoded: int = 0
     cached: int = 0
 
@@ -94,7 +94,8 @@ class BatchRunner:
 
     @contextmanager
     def _bar(self, total: int) -> Iterator[Callable[[int], None]]:
-        if not total or not (sys.stderr.isatty() if self.progress is None else self.progress):
+        console = Console(file=sys.stderr)
+        if not total or not self.progress or not console.is_terminal:
             yield lambda _: None
             return
         with Progress(
@@ -102,7 +103,7 @@ class BatchRunner:
             BarColumn(bar_width=24),
             TextColumn(f"{{task.completed}} of {{task.total}} {self.unit}, {{task.fields[rate]:,.0f}}/s"),
             TimeRemainingColumn(compact=True),
-            console=Console(file=sys.stderr),
+            console=console,
             transient=True,
         ) as bar:
             task = bar.add_task(self.name, total=total, rate=0.0)

@@ -3,7 +3,8 @@
 import importlib.util
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from temporec.runtime import RunOptions
 
 __all__ = [
     "CachedTextEncoder", "CallableEncoder", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
-    "local_model", "require",
+    "local_model", "quiet_loading", "require",
 ]  # fmt: skip
 
 LONGEST = 20_000  # characters of a text that are read; no encoder here sees more
@@ -38,6 +39,21 @@ def require(module: str, package: str) -> Path:
             f"{package} is not installed. Run: pip install {package}, or all of it: pip install 'temporec[llm]'"
         )
     return Path(found.origin).parent
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Within, transformers shows no bar of its own for the loading of weights."""
+    from transformers.utils import logging
+
+    bars: Any = logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 class CachedTextEncoder(TextEncoder):
@@ -115,23 +131,21 @@ class HuggingFaceEncoder(CachedTextEncoder):
     def model(self) -> Any:
         """The SentenceTransformer, loaded when the first text needs it."""
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging as transformers_logging
 
         device = self.options.resolve_device()
-        logging: Any = transformers_logging
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
         try:
-            model = SentenceTransformer(str(self.folder), device=str(device), local_files_only=True)
+            with quiet_loading():
+                model = SentenceTransformer(str(self.folder), device=str(device), local_files_only=True)
         except Exception as error:  # every library below has its own
             raise ReadError(
                 f"the model in {self.folder} is incomplete or damaged: {' '.join(str(error).split())[:200]}; copy or "
                 f"download it again ({OFFLINE})"
             ) from None
-        finally:
-            if shown:
-                logging.enable_progress_bar()
         tokenizer = model.tokenizer
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # transformers makes one up where the files are gone
+            raise ReadError(
+                f"the model in {self.folder} is incomplete or damaged: its tokenizer has no words ({OFFLINE})"
+            )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return model.to(torch.bfloat16) if self.options.resolve_precision() == "bf16" else model

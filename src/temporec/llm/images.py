@@ -14,7 +14,7 @@ from PIL import Image
 
 from temporec.errors import ConfigError, ReadError
 from temporec.llm.cache import fingerprint
-from temporec.llm.encode import local_model, require
+from temporec.llm.encode import local_model, quiet_loading, require
 
 __all__ = ["EfficientNetLite", "HubImageEncoder", "TimmEncoder"]
 
@@ -82,7 +82,8 @@ class HubImageEncoder:
 
         try:
             kinds: tuple[Any, Any] = (AutoImageProcessor, AutoModel)
-            read, network = (auto.from_pretrained(self.folder, local_files_only=True) for auto in kinds)
+            with quiet_loading():
+                read, network = (auto.from_pretrained(self.folder, local_files_only=True) for auto in kinds)
             return read, network.eval()
         except Exception as error:  # every library below has its own
             reason = " ".join(str(error).split())[:200]
