@@ -1,7 +1,8 @@
-"""Names for everything that can be swapped: encoders, heads, losses, embeddings, readers, baselines.
+"""Names for everything that can be swapped: encoders, heads, losses, embeddings, readers, baselines, text encoders.
 
 A built-in registers itself in its own file; a third party uses the same decorator, or an entry point in the group
-`temporec.<kind>`. Rooms are imported when one of their names is first asked for.
+`temporec.<kind>`. Rooms are imported when one of their names is first asked for. Text encoders have no room in the
+core: those of the extra `llm` come by entry points too.
 """
 
 import importlib
@@ -15,7 +16,7 @@ from temporec.errors import ConfigError, UnknownNameError
 __all__ = ["get", "names", "register"]
 
 T = TypeVar("T")
-_ROOMS = {
+_ROOMS: dict[str, str | None] = {
     "encoder": "temporec.encoders",
     "loss": "temporec.losses",
     "embedding": "temporec.embeddings",
@@ -23,6 +24,7 @@ _ROOMS = {
     "reader": "temporec.data",
     "baseline": "temporec.baselines",
     "recommender": "temporec.recommend",
+    "text_encoder": None,
 }
 _FILES = {"reader": "reader"}  # of a room with other stages beside it, only files with this word in their name
 _entries: dict[str, dict[str, Any]] = {kind: {} for kind in _ROOMS}
@@ -67,9 +69,10 @@ def _load(kind: str) -> None:
     if kind in _loaded:
         return
     _loaded.add(kind)
-    room = importlib.import_module(_ROOMS[kind])
-    for module in pkgutil.iter_modules(room.__path__):
-        if _FILES.get(kind, "") in module.name:
-            importlib.import_module(f"{room.__name__}.{module.name}")
+    if (name := _ROOMS[kind]) is not None:
+        room = importlib.import_module(name)
+        for module in pkgutil.iter_modules(room.__path__):
+            if _FILES.get(kind, "") in module.name:
+                importlib.import_module(f"{name}.{module.name}")
     for point in entry_points(group=f"temporec.{kind}"):
         register(kind, point.name)(point.load())

@@ -25,7 +25,7 @@ from temporec.config import Config
 from temporec.errors import CheckpointError, DataError
 from temporec.runtime import random_state
 
-__all__ = ["TextVectorConfig", "TextVectorizer", "Whitener", "whiten"]
+__all__ = ["TextVectorConfig", "TextVectorizer", "Whitener", "is_unspaced", "tokens_of", "whiten"]
 
 FORMAT = 1
 NAME = "text_vectors"  # of the two files in a checkpoint folder
@@ -99,7 +99,7 @@ class TextVectorizer:
         if len(sample) > config.fit_texts:
             chosen = np.sort(random_state(config.seed).choice(len(sample), config.fit_texts, replace=False))
             sample = [sample[i] for i in chosen]
-        tokens = [_tokens(text, config.max_characters) for text in sample]
+        tokens = [tokens_of(text, config.max_characters) for text in sample]
         fewest = config.min_texts if len(sample) >= 1_000 else 1
         limits = (config.words, config.characters)
         fitted = [_fit_view(tokens, each, n, fewest) for each, n in zip(self._analyzers(), limits, strict=True)]
@@ -119,7 +119,7 @@ class TextVectorizer:
             raise DataError("this TextVectorizer is not fitted; call fit(texts) or load(folder) first")
         if not len(texts):
             return np.zeros((0, self.config.dim), dtype=np.float32)
-        tokens = [_tokens(text, self.config.max_characters) for text in texts]
+        tokens = [tokens_of(text, self.config.max_characters) for text in texts]
         return self._finish(*self._project(_join([view.transform(tokens) for view in self._views])))
 
     def save(self, folder: str | Path) -> None:
@@ -224,12 +224,13 @@ def whiten(vectors: np.ndarray, dim: int) -> Whitener:
 _Analyzer = Callable[[list[str]], list[str]]
 
 
-def _tokens(text: str, limit: int) -> list[str]:
+def tokens_of(text: str, limit: int) -> list[str]:
     """Words, and runs of unspaced script, of a normalised text in lower case."""
     return _TOKEN.findall(unicodedata.normalize("NFKC", text[:limit]).lower())
 
 
-def _is_unspaced(token: str) -> bool:
+def is_unspaced(token: str) -> bool:
+    """Whether a token is a run of script that is written without spaces."""
     return not token.isascii() and _UNSPACED_START.match(token) is not None
 
 
@@ -237,7 +238,7 @@ def _word_features(tokens: list[str]) -> list[str]:
     """Words and pairs of neighbouring words; of unspaced runs, pairs of characters (or the only one)."""
     found, before = [], ""
     for token in tokens:
-        if _is_unspaced(token):
+        if is_unspaced(token):
             found.extend([token[i : i + 2] for i in range(max(1, len(token) - 1))])
             before = ""
             continue
@@ -255,7 +256,7 @@ def _character_features(tokens: list[str], shortest: int, longest: int) -> list[
 @lru_cache(maxsize=1 << 15)
 def _grams(token: str, shortest: int, longest: int) -> tuple[str, ...]:
     """Character n-grams of a word between border marks; one to three characters of an unspaced run."""
-    if _is_unspaced(token):
+    if is_unspaced(token):
         return tuple(token[i : i + n] for n in (1, 2, 3) for i in range(len(token) - n + 1))
     word = f" {token[:_LONGEST_WORD]} "
     return tuple(word[i : i + n] for n in range(shortest, longest + 1) for i in range(len(word) - n + 1))

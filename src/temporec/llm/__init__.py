@@ -1,1 +1,1 @@
-"""Language models around the ranking: clients, re-ranking of a shortlist, taste and reasons in words."""
+"""Language models: item vectors from texts, images and sounds; the temporal encoder; words around the ranking."""

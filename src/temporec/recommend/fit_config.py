@@ -7,7 +7,8 @@ from temporec.data.features import FeatureConfig
 from temporec.data.split import Target
 from temporec.model import ModelConfig
 from temporec.recommend.cold import ColdConfig
-from temporec.recommend.inputs import CooccurrenceConfig, TextConfig
+from temporec.recommend.inputs import CooccurrenceConfig
+from temporec.recommend.texts import TextConfig
 from temporec.training.trainer import TrainingConfig
 
 __all__ = ["FitConfig"]
