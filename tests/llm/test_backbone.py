@@ -57,6 +57,10 @@ def fit(llama: Path, dataset: Dataset, **encoder: object) -> Recommender:
     return fit_recommender(dataset, fit_config(llama, **encoder), options, exclude_seen=False).recommender
 
 
+def encoder(model: Path, **options: object) -> LanguageModelEncoder:
+    return LanguageModelEncoder(LanguageModelConfig.of({"model": str(model), **options}))
+
+
 def encoder_of(recommender: Recommender) -> LanguageModelEncoder:
     encoder = recommender.model.encoder  # type: ignore[attr-defined]
     assert isinstance(encoder, LanguageModelEncoder)
@@ -95,12 +99,12 @@ def test_only_what_is_trained_moves(train: str, moves: bool, llama: Path, datase
 
 def test_it_is_the_language_model_itself(llama: Path) -> None:
     """Without projections and window, the states are those of transformers on the same vectors."""
-    encoder = LanguageModelEncoder(LanguageModelConfig(model=str(llama), layers=2, dim=32, train="none")).eval()
+    own = encoder(llama, layers=2, dim=32, train="none").eval()
     plain = transformers.LlamaModel.from_pretrained(llama).eval()
-    encoder.norm = encoder.into = encoder.out = torch.nn.Identity()  # type: ignore[assignment]
+    own.norm = own.into = own.out = torch.nn.Identity()  # type: ignore[assignment]
     x = torch.randn(3, 9, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        ours = encoder(Steps(x, torch.zeros(3, 9), torch.full((3,), 9)))
+        ours = own(Steps(x, torch.zeros(3, 9), torch.full((3,), 9)))
         theirs = plain(inputs_embeds=x).last_hidden_state
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
@@ -115,17 +119,17 @@ def test_other_weights_under_the_same_name_are_refused(dataset: Dataset, tmp_pat
 
 def test_models_that_cannot_be_used_are_refused(llama: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has 2 layers, encoder.layers asks for 3"):
-        LanguageModelEncoder(LanguageModelConfig(model=str(llama), layers=3))
+        encoder(llama, layers=3)
     with pytest.raises(ConfigError, match="cannot be used"):
-        LanguageModelEncoder(LanguageModelConfig(model=str(tmp_path / "nowhere")))
+        encoder(tmp_path / "nowhere")
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "config.json").write_bytes((llama / "config.json").read_bytes())
     with pytest.raises(ConfigError, match="cannot be used"):
-        LanguageModelEncoder(LanguageModelConfig(model=str(tmp_path / "half"), layers=1))
+        encoder(tmp_path / "half", layers=1)
     absolute = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=16, vocab_size=40)
     transformers.GPT2Model(absolute).save_pretrained(tmp_path / "gpt2")
     with pytest.raises(ConfigError, match="gpt2, has no rotary positions"):
-        LanguageModelEncoder(LanguageModelConfig(model=str(tmp_path / "gpt2"), layers=1))
+        encoder(tmp_path / "gpt2", layers=1)
 
 
 @pytest.mark.slow

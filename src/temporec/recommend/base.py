@@ -22,8 +22,9 @@ from temporec.ranking.topk import top_k
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 
-__all__ = ["Recommender", "histories_of"]
+__all__ = ["DIVERSE", "Recommender", "histories_of"]
 
+DIVERSE = 10  # times as many items as asked for are there to choose from where a list shall be diverse
 CHUNK = 1024  # users scored at once; ranking never holds users x items
 
 
@@ -108,8 +109,13 @@ class Recommender(ABC):
         query = query or Query(**fields)
         histories = self.histories([query])
         known = len(histories.items) > 0
-        scores = self.score(histories)[0] if known else self.popularity.clone()
-        return self._answer(scores, self.mask(query, histories.items), query, "model" if known else "popularity")
+        mask = self.mask(query, histories.items)
+        scores = self.best_scores(histories, mask, query) if known else self.popularity.clone()
+        return self._answer(scores, mask, query, "model" if known else "popularity")
+
+    def best_scores(self, histories: Histories, mask: Tensor, query: Query) -> Tensor:
+        """Scores [V + 1] of one history, from which a query is answered; items that cannot be in it may be -inf."""
+        return self.score(histories)[0]
 
     def recommend_many(
         self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None
@@ -259,8 +265,8 @@ class Recommender(ABC):
         return Recommendations(answers, query.user, source)
 
     def _diverse(self, scores: Tensor, query: Query) -> tuple[Tensor, Tensor]:
-        """MMR over the best `10 k` items, in units of their probability."""
-        values, items = top_k(scores[None, :], min(10 * query.k, len(scores)))
+        """MMR over the best `DIVERSE k` items, in units of their probability."""
+        values, items = top_k(scores[None, :], min(DIVERSE * query.k, len(scores)))
         kept = torch.isfinite(values[0])
         values, items = values[0][kept], items[0][kept]
         vectors = self._profiles(items) if self.item_vectors is None else self.item_vectors.cpu()[items]

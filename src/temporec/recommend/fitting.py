@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
 from temporec.data.sequences import Sequences
@@ -50,12 +51,13 @@ def fit_recommender(
     """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
     began = time.perf_counter()
     inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
-    model = SequenceModel(config, inputs.model, options.seed)
+    kind: type[NeuralRecommender] = registry.get("recommender", config.recommender.kind)
+    model = kind.new_model(config, inputs, train, vectors, options.seed)
     sequences = _sequences(train, config, vectors)
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
-    recommender = NeuralRecommender(model, train, exclude_seen, inputs)
+    recommender = kind(model, train, exclude_seen, inputs)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 
@@ -75,9 +77,10 @@ def _validator(
     if len(known) > config.validation_cases:
         known = np.sort(random_state(options.seed, 3).choice(known, config.validation_cases, replace=False))
     cases = valid.rows(known)
+    kind: type[NeuralRecommender] = registry.get("recommender", config.recommender.kind)
 
     def validate(model: SequenceModel) -> tuple[float, float]:
-        return validation_ndcg(NeuralRecommender(model, train, exclude_seen), cases)
+        return validation_ndcg(kind(model, train, exclude_seen), cases)
 
     return validate
 

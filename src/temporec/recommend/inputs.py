@@ -57,6 +57,12 @@ class TextVectors:
         self.fitted = any(texts)
         return self.vectorizer.fit_transform(texts) if self.fitted else None
 
+    def transform(self, catalog: Catalog) -> np.ndarray | None:
+        """Vectors float32 [V, d] of other items, by what was fitted; None where nothing was."""
+        if self.config.encoder == "given":
+            return given_vectors(catalog, self.config.columns)
+        return self.vectorizer.transform(catalog.texts(self.config.columns)) if self.fitted else None
+
     def save(self, folder: Path) -> None:
         """Write the fitted transform, where there is one."""
         if self.fitted:

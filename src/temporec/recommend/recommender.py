@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from temporec.embeddings.events import ValueEmbedding
 from temporec.errors import CheckpointError
 from temporec.model import SequenceModel
 from temporec.recommend.base import Recommender
-from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.fit_config import FitConfig, NeuralConfig, RecommenderConfig
 from temporec.recommend.inputs import Inputs
 from temporec.recommend.query import Event, Query
 
@@ -36,6 +36,8 @@ class NeuralRecommender(Recommender):
     """
 
     kind = "neural"
+    Config: ClassVar[type[RecommenderConfig]] = NeuralConfig
+    model: SequenceModel
 
     def __init__(
         self, model: SequenceModel, dataset: Dataset, exclude_seen: bool = True, inputs: Inputs | None = None
@@ -46,6 +48,18 @@ class NeuralRecommender(Recommender):
         self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
         self.refresh()
+
+    @classmethod
+    def new_model(
+        cls, config: FitConfig, inputs: Inputs, train: Dataset, vectors: np.ndarray | None, seed: int
+    ) -> SequenceModel:
+        """The model to train. `vectors` [V, d] are what the items' texts say, before any use."""
+        return SequenceModel(config, inputs.model, seed)
+
+    @classmethod
+    def saved_model(cls, config: FitConfig, inputs: Inputs, dataset: Dataset, folder: Path) -> SequenceModel:
+        """The model of a saved folder, before its weights are put in."""
+        return SequenceModel(config, inputs.model)
 
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
         super().remember(dataset, exclude_seen)
@@ -99,7 +113,7 @@ class NeuralRecommender(Recommender):
 
     @torch.no_grad()
     def score(self, histories: Histories) -> Tensor:
-        query = self._sorted_queries(histories)
+        query = self.sorted_queries(histories)
         rows = len(query)
         if self._buffer is None or len(self._buffer) < rows or self._buffer.device != query.device:
             self._buffer = torch.empty(rows, len(self._vectors), device=query.device)
@@ -116,7 +130,7 @@ class NeuralRecommender(Recommender):
         vectors = torch.nn.functional.normalize(self._vectors, dim=1)
         return (vectors @ vectors[number]).cpu()
 
-    def _sorted_queries(self, histories: Histories, size: int = 256) -> Tensor:
+    def sorted_queries(self, histories: Histories, size: int = 256) -> Tensor:
         """Queries computed in groups of similar length, so that short histories do not pay for long ones."""
         if len(histories) <= size:
             return self.queries(histories)
@@ -148,7 +162,7 @@ class NeuralRecommender(Recommender):
             plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             config = FitConfig.of(plain["config"])
             inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
-            model = SequenceModel(config, inputs.model)
+            model = cls.saved_model(config, inputs, dataset, folder)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             return cls(model, dataset, plain["exclude_seen"], inputs)
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
