@@ -19,6 +19,7 @@ from temporec.recommend.query import Query
 from temporec.recommend.semantic import SemanticRecommender
 from temporec.runtime import RunOptions
 from temporec.workflow.compare import compare
+from temporec.workflow.describe import describe
 from temporec.workflow.settings import Settings
 
 COLOURS, THINGS = ("red", "blue", "green", "white", "black"), ("lamp", "chair", "clock", "basket", "mirror")
@@ -160,6 +161,8 @@ def test_a_saved_one_gives_the_same_scores(
     again = saved()
     assert torch.equal(again.score(again.log), fitted.score(fitted.log))
     assert again.recommend(user="u3", k=5).to_dict() == fitted.recommend(user="u3", k=5).to_dict()
+    described = describe(tmp_path / "model")
+    assert described.parameters == sum(p.numel() for p in fitted.model.parameters())
     (tmp_path / "model" / "semantic_ids.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="damaged"):
         Recommender.load(tmp_path / "model")

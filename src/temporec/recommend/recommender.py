@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from temporec import registry
 from temporec.data.batch import Histories
@@ -72,6 +72,12 @@ class NeuralRecommender(Recommender):
         """Recompute the item vectors after the weights have changed."""
         self._table = self.model.item_table().detach()
         self._vectors = self.model.head.item_vectors(self._table).detach().contiguous()
+
+    @property
+    def head(self) -> tuple[str, nn.Module]:
+        """How states become scores, in words, and what has been learned for it."""
+        config = self.model.config.head
+        return f"{config.score} scores, {'tied table' if config.tied else 'dense layer'}", self.model.head
 
     @property
     def item_vectors(self) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 from pydantic import PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from temporec import registry
 from temporec.data.batch import Histories, SequenceBatch
@@ -69,7 +69,7 @@ class SemanticModel(SequenceModel):
             torch.manual_seed(generator(seed, 12).initial_seed())
             embedding = CodeEmbedding(CodeEmbeddingConfig(std=config.ids.std), dim, sizes, codes)
             self.codes = CodeHead(CodeHeadConfig(), dim, sizes)
-        self.items = torch.nn.ModuleList([embedding])
+        self.items = nn.ModuleList([embedding])
         tree = CodeTree(ids.codes[trained - 1], trained)
         node = torch.zeros(len(ids.codes) + 1, len(sizes), dtype=torch.int64)
         node[torch.from_numpy(trained)] = torch.from_numpy(tree.node)
@@ -152,6 +152,10 @@ class SemanticRecommender(NeuralRecommender):
     @classmethod
     def saved_model(cls, config: FitConfig, inputs: Inputs, dataset: Dataset, folder: Path) -> SemanticModel:
         return SemanticModel(config, inputs.model, SemanticIds.load(folder), np.unique(dataset.interactions.item))
+
+    @property
+    def head(self) -> tuple[str, nn.Module]:
+        return "codes, one after the other", self.model.codes
 
     def write(self, folder: Path) -> None:
         """What the plain recommender writes, and semantic_ids.safetensors."""
