@@ -25,10 +25,10 @@ from temporec.heads.next_item import NextItemHead, NextItemHeadConfig
 from temporec.losses.base import LossConfig, Negatives
 from temporec.runtime import generator
 
-__all__ = ["ModelConfig", "ModelInputs", "SequenceModel", "grown"]
+__all__ = ["ModelConfig", "ModelInputs", "SequenceModel", "by_kind", "grown"]
 
 
-def _by_kind(kind: str) -> BeforeValidator:
+def by_kind(kind: str) -> BeforeValidator:
     """Turn `{kind: NAME, ...}` or just `NAME` into the config class that NAME registered."""
 
     def build(value: Any) -> Any:
@@ -43,8 +43,8 @@ def _by_kind(kind: str) -> BeforeValidator:
     return BeforeValidator(build)
 
 
-Encoder = Annotated[SerializeAsAny[EncoderConfig], _by_kind("encoder")]
-Losses = Annotated[SerializeAsAny[LossConfig], _by_kind("loss")]
+Encoder = Annotated[SerializeAsAny[EncoderConfig], by_kind("encoder")]
+Losses = Annotated[SerializeAsAny[LossConfig], by_kind("loss")]
 
 
 class ModelConfig(Config):

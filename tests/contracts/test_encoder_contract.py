@@ -1,5 +1,9 @@
 """What every registered encoder must do."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,9 +19,27 @@ RECURRENT = ("gru", "lstm", "rnn")
 USES_TIME: dict[str, dict[str, object]] = {"hstu": {}, "transformer": {"time_bias": True}}
 
 
+@cache
+def tiny_language_model() -> str:
+    """A folder with a random Llama of two layers; without transformers and peft, what needs it is skipped."""
+    transformers = pytest.importorskip("transformers", reason="the encoder llm needs transformers")
+    pytest.importorskip("peft", reason="the encoder llm needs peft for LoRA")
+    torch.manual_seed(3)
+    config = transformers.LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, initializer_range=0.2,
+    )  # fmt: skip
+    folder = tempfile.mkdtemp(prefix="tiny-llama-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    transformers.LlamaModel(config).save_pretrained(folder)
+    return folder
+
+
 def build(name: str, **options: object) -> TemporalEncoder:
     """An encoder with more than its start values, so that no bias is zero by chance."""
     cls = registry.get("encoder", name)
+    if name == "llm":
+        options["model"] = tiny_language_model()
     torch.manual_seed(0)
     encoder: TemporalEncoder = cls(cls.Config.of({"dim": D, "layers": 2, "max_len": WINDOW, **options}))
     with torch.no_grad():

@@ -18,5 +18,6 @@ def test_a_preset_knows_long_histories_and_obeys(name: str) -> None:
     short, long = (fit_config(name, log=log_of(events)) for events in (LONG_HISTORY - 1, LONG_HISTORY))
     assert short == fit_config(name)
     assert long.encoder.max_len > short.encoder.max_len
-    assert long.encoder.kind == short.encoder.kind == name
+    assert long.name == short.name == name
+    assert long.encoder.kind == short.encoder.kind
     assert fit_config(name, None, {"encoder.max_len": 7}, log_of(LONG_HISTORY)).encoder.max_len == 7

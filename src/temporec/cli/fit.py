@@ -16,7 +16,7 @@ def fit(
     out: Annotated[str, typer.Option("--out", help="Folder of the fitted recommender.", metavar="DIR")],
     items: o.Items = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="rnn, lstm, gru, tcn, transformer, hstu or mean.")
+        str | None, typer.Option("--model", help="rnn, lstm, gru, tcn, transformer, hstu, mean or semantic.")
     ] = None,
     from_: o.From = None,
     config: Annotated[str | None, typer.Option("--config", help="YAML or JSON file instead of --model.")] = None,

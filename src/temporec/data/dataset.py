@@ -40,6 +40,23 @@ class Dataset:
         renumber[numbers] = np.arange(1, len(numbers) + 1, dtype=np.int32)
         return Dataset(replace(log, item=renumber[log.item]), self.catalog.restrict(numbers), self.described)
 
+    def with_events(self, events: pl.DataFrame) -> "Dataset":
+        """More events (columns user, item, time in UTC milliseconds) of items that the catalog has; it stays as it is.
+
+        Raises:
+            UnknownIdError: the catalog does not have an item.
+        """
+        self.catalog.vocabulary.encode(events["item"].to_list())
+        log = self.interactions
+        old = log.to_frame(self.catalog.vocabulary)
+        if log.has_time and "time" not in events.columns:
+            events = events.with_columns(time=pl.lit(int(log.time.max(initial=0)), pl.Int64))
+        new = events.select(pl.col(name).cast(old.schema[name]) for name in old.columns if name in events.columns)
+        if not log.has_time:
+            old, new = old.drop("time"), new.drop("time", strict=False)
+        made = build_dataset(pl.concat([old, new], how="diagonal"), self.catalog.frame, tuple(log.context))
+        return Dataset(made.interactions, self.catalog, self.described)
+
 
 def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, context: Sequence[str] = ()) -> Dataset:
     """Number, sort and check a cleaned frame.

@@ -13,7 +13,7 @@ from torch import Tensor
 from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.catalog import Catalog
-from temporec.data.dataset import Dataset, build_dataset
+from temporec.data.dataset import Dataset
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import UnknownIdError
 from temporec.ranking.diversify import mmr
@@ -32,8 +32,9 @@ from temporec.recommend.query import (
     milliseconds,
 )  # fmt: skip
 
-__all__ = ["Recommender"]
+__all__ = ["DIVERSE", "Recommender"]
 
+DIVERSE = 10  # times as many items as asked for are there to choose from where a list shall be diverse
 CHUNK = 1024  # users scored at once; ranking never holds users x items
 
 
@@ -125,8 +126,13 @@ class Recommender(ABC):
         query = query or Query(**fields)
         histories = self.histories([query])
         known = len(histories.items) > 0
-        scores = self.score(histories)[0] if known else self.popularity.clone()
-        return self._answer(scores, self.mask(query, histories.items), query, "model" if known else "popularity")
+        mask = self.mask(query, histories.items)
+        scores = self.best_scores(histories, mask, query) if known else self.popularity.clone()
+        return self._answer(scores, mask, query, "model" if known else "popularity")
+
+    def best_scores(self, histories: Histories, mask: Tensor, query: Query) -> Tensor:
+        """Scores [V + 1] of one history, from which a query is answered; items that cannot be in it may be -inf."""
+        return self.score(histories)[0]
 
     def recommend_many(
         self, users: Sequence[Id] | None = None, k: int = 10, filters: Filters | None = None
@@ -190,16 +196,7 @@ class Recommender(ABC):
 
         All or nothing: an item that the catalog does not have is refused by name. Returns the number of events.
         """
-        self.catalog.vocabulary.encode(events["item"].to_list())
-        old = self.dataset.interactions.to_frame(self.catalog.vocabulary)
-        if self.log.has_time and "time" not in events.columns:
-            events = events.with_columns(time=pl.lit(int(self.log.times.max(initial=0)), pl.Int64))
-        new = events.select(pl.col(name).cast(old.schema[name]) for name in old.columns if name in events.columns)
-        if not self.log.has_time:
-            old, new = old.drop("time"), new.drop("time", strict=False)
-        frame = pl.concat([old, new], how="diagonal")
-        dataset = build_dataset(frame, self.catalog.frame, tuple(self.dataset.interactions.context))
-        self.remember(Dataset(dataset.interactions, self.catalog, self.dataset.described))
+        self.remember(self.dataset.with_events(events))
         return len(events)
 
     def histories(self, queries: Sequence[Query]) -> Histories:
@@ -278,8 +275,8 @@ class Recommender(ABC):
         return Recommendations(answers, query.user, source)
 
     def _diverse(self, scores: Tensor, query: Query) -> tuple[Tensor, Tensor]:
-        """MMR over the best `10 k` items, in units of their probability."""
-        values, items = top_k(scores[None, :], min(10 * query.k, len(scores)))
+        """MMR over the best `DIVERSE k` items, in units of their probability."""
+        values, items = top_k(scores[None, :], min(DIVERSE * query.k, len(scores)))
         kept = torch.isfinite(values[0])
         values, items = values[0][kept], items[0][kept]
         vectors = self._profiles(items) if self.item_vectors is None else self.item_vectors.cpu()[items]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from temporec import registry
 from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
 from temporec.data.sequences import Sequences
@@ -56,8 +57,10 @@ def fit_recommender(
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
-    cold = None if vectors is None else fit_cold_items(model, train, vectors, config.cold, valid)
-    recommender = NeuralRecommender(model, train, exclude_seen, inputs, cold)
+    cold = None
+    if vectors is not None and config.recommender.kind == "neural":
+        cold = fit_cold_items(model, train, vectors, config.cold, valid)
+    recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 
@@ -65,12 +68,17 @@ def _build(train: Dataset, config: FitConfig, seed: int) -> tuple[SequenceModel,
     """The model before training, what it was built from, and the text vectors [V, d] of the items."""
     if config.start_from is None:
         inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
-        return SequenceModel(config, inputs.model, seed), inputs, vectors
+        return _kind(config).new_model(config, inputs, train, vectors, seed), inputs, vectors
     source = Source(config.start_from, config)
     inputs, texts = source.build_inputs(train)
     model = SequenceModel(config, inputs.model, seed)
     source.start(model, train, texts)
     return model, inputs, texts
+
+
+def _kind(config: FitConfig) -> type[NeuralRecommender]:
+    kind: type[NeuralRecommender] = registry.get("recommender", config.recommender.kind)
+    return kind
 
 
 def _sequences(train: Dataset, config: FitConfig, vectors: np.ndarray | None) -> Sequences:
@@ -91,7 +99,7 @@ def _validator(
     cases = valid.rows(known)
 
     def validate(model: SequenceModel) -> tuple[float, float]:
-        return validation_ndcg(NeuralRecommender(model, train, exclude_seen), cases)
+        return validation_ndcg(_kind(config)(model, train, exclude_seen), cases)
 
     return validate
 

@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from temporec import registry
 from temporec.data.batch import Histories
@@ -23,7 +23,7 @@ from temporec.errors import CheckpointError, ConfigError, DataError, UnknownIdEr
 from temporec.model import SequenceModel, grown
 from temporec.recommend.base import Recommender
 from temporec.recommend.cold import ColdItems
-from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.fit_config import FitConfig, NeuralConfig, RecommenderConfig
 from temporec.recommend.inputs import Inputs
 from temporec.recommend.query import Query
 
@@ -38,6 +38,8 @@ class NeuralRecommender(Recommender):
     """
 
     kind = "neural"
+    Config: ClassVar[type[RecommenderConfig]] = NeuralConfig
+    model: SequenceModel
 
     def __init__(
         self,
@@ -55,6 +57,18 @@ class NeuralRecommender(Recommender):
         self._buffer: Tensor | None = None
         self.refresh()
 
+    @classmethod
+    def new_model(
+        cls, config: FitConfig, inputs: Inputs, train: Dataset, vectors: np.ndarray | None, seed: int
+    ) -> SequenceModel:
+        """The model to train. `vectors` [V, d] are what the items' texts say, before any use."""
+        return SequenceModel(config, inputs.model, seed)
+
+    @classmethod
+    def saved_model(cls, config: FitConfig, inputs: Inputs, dataset: Dataset, folder: Path) -> SequenceModel:
+        """The model of a saved folder, before its weights are put in."""
+        return SequenceModel(config, inputs.model)
+
     def remember(self, dataset: Dataset, exclude_seen: bool | None = None) -> None:
         super().remember(dataset, exclude_seen)
         kinds = dataset.interactions.kinds  # numbered anew when events of another kind have come
@@ -67,6 +81,12 @@ class NeuralRecommender(Recommender):
         table = self.model.item_table().detach()
         self._table = table if self.cold is None else self.cold.place(table)
         self._vectors = self.model.head.item_vectors(self._table).detach().contiguous()
+
+    @property
+    def head(self) -> tuple[str, nn.Module]:
+        """How states become scores, in words, and what has been learned for it."""
+        config = self.model.config.head
+        return f"{config.score} scores, {'tied table' if config.tied else 'dense layer'}", self.model.head
 
     @property
     def item_vectors(self) -> Tensor:
@@ -114,7 +134,7 @@ class NeuralRecommender(Recommender):
 
     @torch.no_grad()
     def score(self, histories: Histories) -> Tensor:
-        query = self._sorted_queries(histories)
+        query = self.sorted_queries(histories)
         rows = len(query)
         if self._buffer is None or len(self._buffer) < rows or self._buffer.device != query.device:
             self._buffer = torch.empty(rows, len(self._vectors), device=query.device)
@@ -177,7 +197,7 @@ class NeuralRecommender(Recommender):
         vectors = torch.nn.functional.normalize(self._vectors, dim=1)
         return (vectors @ vectors[number]).cpu()
 
-    def _sorted_queries(self, histories: Histories, size: int = 256) -> Tensor:
+    def sorted_queries(self, histories: Histories, size: int = 256) -> Tensor:
         """Queries computed in groups of similar length, so that short histories do not pay for long ones."""
         if len(histories) <= size:
             return self.queries(histories)
@@ -211,7 +231,7 @@ class NeuralRecommender(Recommender):
             plain = json.loads((folder / "model.json").read_text(encoding="utf-8"))
             config = FitConfig.of(plain["config"])
             inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
-            model = SequenceModel(config, inputs.model)
+            model = cls.saved_model(config, inputs, dataset, folder)
             model.load_state_dict(load_file(folder / "model.safetensors"))
             return cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:

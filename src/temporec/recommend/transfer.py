@@ -26,7 +26,7 @@ class Source:
         if not isinstance(recommender, NeuralRecommender) or recommender.cold is None or recommender.inputs is None:
             raise ConfigError(f"{folder} cannot start another model: that takes a model fitted with item texts")
         own = recommender.model.config
-        for name in ("encoder", "head", "events", "fuse", "residual", "norm"):
+        for name in ("recommender", "encoder", "head", "events", "fuse", "residual", "norm"):
             if getattr(own, name) != getattr(config, name) or own.fuse != "start":
                 raise ConfigError(
                     f"{folder} has {name}={getattr(own, name)}, this fit {name}={getattr(config, name)}; a fit that "

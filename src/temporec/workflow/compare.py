@@ -123,7 +123,7 @@ def _named(
     pairs: list[tuple[str, str | FitConfig]] = (
         list(models.items())
         if isinstance(models, Mapping)
-        else [(m if isinstance(m, str) else m.encoder.kind, m) for m in models]
+        else [(m if isinstance(m, str) else m.name, m) for m in models]
     )
     if not pairs:
         raise ConfigError("compare needs at least one model, for instance gru,transformer")

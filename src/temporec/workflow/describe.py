@@ -63,7 +63,7 @@ def describe(folder: str | Path) -> Description:
         raise ConfigError(f"{folder} holds the baseline {recommender.kind!r}, which has no stages")
     model, config = recommender.model, recommender.model.config
     dim, length, size = config.encoder.dim, config.encoder.max_len, recommender.catalog.size
-    head = f"{config.head.score} scores, {'tied table' if config.head.tied else 'dense layer'}"
+    what, head = recommender.head
     steps = f"[B, T <= {length}, {dim}]"
     item_parts = " + ".join(type(part).__name__ for part in model.items)
     return Description(
@@ -73,7 +73,7 @@ def describe(folder: str | Path) -> Description:
             *(Stage("event", type(part).__name__, steps, _count(part)) for part in model.events),
             Stage("encoder", f"{config.encoder.kind} x {config.encoder.layers}", steps, _count(model.encoder)),
             Stage("norm", "LayerNorm" if config.norm else "none", steps, _count(model.norm)),
-            Stage("head", head, f"[B, {size - 1:,} items]", _count(model.head)),
+            Stage("head", what, f"[B, {size - 1:,} items]", _count(head)),
             Stage("softmax", f"loss {config.loss.kind}", "probabilities", 0),
         )
     )

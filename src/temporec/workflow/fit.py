@@ -94,7 +94,7 @@ def fit(
         resume: go on with the unfinished run of `out`.
     """
     settings, rest = apply_overrides(settings or Settings(), overrides or {})
-    name = model_config(model, rest, settings.judge.target).encoder.kind  # bad options come to light before any work
+    name = model_config(model, rest, settings.judge.target).name  # bad options come to light before any work
     loaded = load(log, items, settings.data)
     parts = make_split(loaded.dataset, settings.judge)
     config = model_config(model, rest, settings.judge.target, parts[0].train.interactions)

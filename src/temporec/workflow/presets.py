@@ -25,6 +25,7 @@ _ENCODERS: dict[str, dict[str, Any]] = {
     "hstu": {"dropout": 0.2},
 }
 PRESETS = {kind: {**_SHARED, "encoder": {"kind": kind, **own}} for kind, own in _ENCODERS.items()}
+PRESETS["semantic"] = {**PRESETS[DEFAULT], "recommender": {"kind": "semantic"}}
 
 # What is different where histories are long, on average: many events per item too, so less has to be held back.
 LONG_HISTORY = 50
@@ -75,9 +76,9 @@ def saved_config(folder: str | Path) -> FitConfig:
 
 
 def override(config: FitConfig, values: Mapping[str, Any]) -> FitConfig:
-    """Dotted overrides; a new `kind` of encoder or loss drops the options that the new kind does not have."""
+    """Dotted overrides; a new `kind` drops the options of its part that it does not have."""
     values = dict(values)
-    for part in ("encoder", "loss"):
+    for part in ("encoder", "loss", "recommender"):
         kind = values.pop(f"{part}.kind", values.pop(part, None) if isinstance(values.get(part), str) else None)
         if kind is None:
             continue
