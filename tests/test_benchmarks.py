@@ -17,6 +17,7 @@ TINY = {
     "data_speed": ["--sizes", "2e3,4e3"],
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
+    "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
         "--log",
@@ -37,11 +38,23 @@ FIGURES = {
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
+    "text_speed": {
+        "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
+        "seconds_of_100_000_equal_texts",
+    },
     "train_speed": {"temporec", "rectools_sasrec", "times_as_fast"},
     "encoders": {"table", "hit_rate@1_by_lag", "plot"},
 }  # fmt: skip
 SLOW = ("train_speed", "encoders")  # a process per model, and a profile
-BARS = {"calibration": 0, "data_speed": 2, "recommend_speed": 2, "startup": 3, "train_speed": 3, "encoders": 0}
+BARS = {
+    "calibration": 0,
+    "data_speed": 2,
+    "recommend_speed": 2,
+    "startup": 3,
+    "text_speed": 2,
+    "train_speed": 3,
+    "encoders": 0,
+}
 
 
 @pytest.fixture
@@ -67,7 +80,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TINY]
 )
 def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    words = [str(log) if word == "LOG" else word for word in TINY[name]]
+    (tmp_path / "vectors.txt").write_text("red 1 2\nblue 2 1\na 0 1\n", encoding="utf-8")
+    made = {"LOG": str(log), "VECTORS": str(tmp_path / "vectors.txt")}
+    words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)
     assert set(document) == {"benchmark", "question", "options", "machine", "calibration", "void", "figures", "bars"}

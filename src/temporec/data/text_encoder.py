@@ -56,7 +56,7 @@ def open_text_encoder(name: str) -> TextEncoder:
     close = get_close_matches(name, ["tfidf", "given", "none", *known], n=1)
     if path.suffix in _WORD_VECTORS:
         kind = "word-vectors"
-    elif path.is_dir() or (_HUB_NAME.fullmatch(name) and not close):
+    elif (name and path.is_dir()) or (_HUB_NAME.fullmatch(name) and not close):
         kind = "huggingface"
     else:
         hint = f" (did you mean {close[0]!r}?)" if close else ""

@@ -30,11 +30,10 @@ def render(catalog: Catalog, template: str) -> list[str]:
         if name not in known:
             raise ColumnError(f"template: no column {name!r} for texts in the catalog; it has: {', '.join(known)}")
     parts: list[pl.Expr] = []
-    for literal, name, _, _ in Formatter().parse(template):
-        parts.append(pl.lit(literal))
-        if name is not None:
-            parts.append(_text(name, catalog.frame.schema[name]).fill_null(""))
-    said = pl.any_horizontal(*(_text(name, catalog.frame.schema[name]).fill_null("") != "" for name in names))
+    values = {name: _text(name, catalog.frame.schema[name]).fill_null("") for name in names}
+    for literal, field, _, _ in Formatter().parse(template):
+        parts += [pl.lit(literal)] if field is None else [pl.lit(literal), values[field]]
+    said = pl.any_horizontal(*(value != "" for value in values.values()))
     text = pl.concat_str(parts).str.replace_all(r"\s+", " ").str.strip_chars()
     return catalog.frame.select(text=pl.when(said).then(text).otherwise(pl.lit("")))["text"].to_list()
 

@@ -182,7 +182,7 @@ class TextVectors:
         return part.fit(encoder.encode(texts))
 
     def _of_texts(self, part: _Part, texts: Sequence[str]) -> np.ndarray:
-        if part.given:
+        if part.given or not len(texts):
             return np.zeros((len(texts), len(part.mean)), dtype=np.float32)
         if part.source == "tfidf":
             return self.vectorizer.transform(texts)

@@ -1,0 +1,1 @@
+"""Language models around the core: item vectors from texts, images and sounds (the extra `llm`)."""
