@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import pytest
 
 from temporec.data.synthetic import random_log
@@ -17,6 +18,7 @@ TINY = {
     "data_speed": ["--sizes", "2e3,4e3"],
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
+    "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
@@ -38,6 +40,7 @@ FIGURES = {
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
+    "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
     "text_speed": {
         "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
         "seconds_of_100_000_equal_texts",
@@ -81,7 +84,9 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     (tmp_path / "vectors.txt").write_text("red 1 2\nblue 2 1\na 0 1\n", encoding="utf-8")
-    made = {"LOG": str(log), "VECTORS": str(tmp_path / "vectors.txt")}
+    names = pl.DataFrame({"item": range(30), "title": [f"thing {i} of {i % 7}" for i in range(30)]})
+    names.write_parquet(tmp_path / "items.parquet")
+    made = {"LOG": str(log), "ITEMS": str(tmp_path / "items.parquet"), "VECTORS": str(tmp_path / "vectors.txt")}
     words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)
@@ -120,8 +125,6 @@ def test_bars_have_a_direction(load: Any) -> None:
 
 def test_useful_work_is_counted_by_hand(load: Any) -> None:
     """3 histories of 1, 2 and 5 events have 0, 1 and 4 positions with a target."""
-    import polars as pl
-
     from temporec.data.dataset import build_dataset
     from temporec.workflow.presets import fit_config
 
