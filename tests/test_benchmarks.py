@@ -51,6 +51,7 @@ FIGURES = {
 SLOW = ("train_speed", "encoders")  # a process per model, and a profile
 BARS = {
     "calibration": 0,
+    "cold_items": 2,
     "data_speed": 2,
     "recommend_speed": 2,
     "startup": 3,
