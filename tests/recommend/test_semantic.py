@@ -138,6 +138,8 @@ def test_new_items_can_be_ranked_at_once(saved: Callable[[], SemanticRecommender
     answer = recommender.recommend(history=["i27", "new2"], k=3, candidates=["new1", "new2", "i05"])
     assert set(answer.ids) == {"new1", "new2", "i05"}
     assert recommender.add_items(new) == 0
+    with pytest.raises(DataError, match="an id of type String in every row"):
+        recommender.add_items(pl.DataFrame({"item": ["new3", None], "title": ["tin", "tray"]}))
     recommender.save(tmp_path / "longer")
     assert torch.equal(Recommender.load(tmp_path / "longer").score(recommender.log), scores)
 

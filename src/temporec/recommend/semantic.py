@@ -213,8 +213,11 @@ class SemanticRecommender(NeuralRecommender):
         Nothing is trained. Items already known are left out. Returns the number of new items.
 
         Raises:
-            DataError: the codes came from co-occurrence, because there was no text.
+            DataError: an id is missing or of another type than the catalog's; or there was no text when it was fitted.
         """
+        dtype = self.catalog.vocabulary.ids.dtype
+        if "item" not in items.columns or items["item"].cast(dtype, strict=False).null_count():
+            raise DataError(f"new items need a column item with an id of type {dtype} in every row")
         catalog = self.catalog.extend(items)
         fresh = Catalog.build(catalog.vocabulary.ids[len(self.catalog) :], catalog.frame[len(self.catalog) :])
         if not len(fresh):
