@@ -27,6 +27,6 @@ def bench(tmp_path: Path) -> subprocess.CompletedProcess[str]:
 def test_bench(bench: subprocess.CompletedProcess[str]) -> None:
     ran = re.findall(r"^== benchmarks/(\w+)\.py$", bench.stdout, re.MULTILINE)
     assert sorted(ran) == sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
-    assert (ran[0], ran[-1]) == ("calibration", "encoders")
+    assert (ran[0], ran[-1]) == ("calibration", "cold_items")
     assert bench.stdout.splitlines()[-1] == "failed: data_speed kills"
     assert bench.returncode != 0

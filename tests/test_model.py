@@ -17,7 +17,7 @@ from temporec.errors import ConfigError
 from temporec.losses.base import Negatives
 from temporec.model import ModelConfig, ModelInputs, SequenceModel
 
-ENCODERS = registry.names("encoder")
+ENCODERS = [name for name in registry.names("encoder") if name != "llm"]  # the encoder contract builds one of those
 V, D, WINDOW = 24, 16, 6
 LENGTHS = (12, 5, 9, 1)  # more than the attention window, and less
 
