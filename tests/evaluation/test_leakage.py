@@ -15,6 +15,7 @@ from temporec.data.split import leave_last_out
 from temporec.data.text_vectors import TextVectorConfig, TextVectorizer
 from temporec.errors import DataError
 from temporec.evaluation.leakage import CanaryConfig, ItemScores, item_scores, leak_canary, past_events
+from temporec.evaluation.planting import plants_for
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.runtime import RunOptions
@@ -207,3 +208,17 @@ def test_refusals(log: pl.DataFrame) -> None:
         leak_canary(log, pl.Series([True]), silent)
     with pytest.raises(DataError, match="no column 'time'"):
         leak_canary(log.drop("time"), CUT, silent)
+
+
+def test_a_plant_repeats_no_event_that_stands_already() -> None:
+    """Cleaning would drop it, another event would be held out, and the canary would see a leak that is none."""
+    draw = np.random.default_rng(0)
+    rows = [(user, int(draw.integers(4)), day) for user in range(60) for day in (1, 1, 2, 2, 2)]
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row").unique(maintain_order=True)
+    held = frame.select(pl.int_range(pl.len()).over("user") >= pl.len().over("user") - 2).to_series()
+    for plant in plants_for(frame, held, seed=0, in_place=True):
+        assert not plant.frame.is_duplicated().any(), plant.name
+        assert 0 < plant.rows <= held.sum(), plant.name
+        assert plant.frame.filter(~held).equals(frame.filter(~held))
+    free = [plant.frame.is_duplicated().sum() for plant in plants_for(frame, held, seed=0, in_place=False)]
+    assert max(free[:3]) > 0  # without the rule there are some

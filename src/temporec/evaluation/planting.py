@@ -59,13 +59,26 @@ class _Log:
 def plants_for(frame: pl.DataFrame, future: pl.Series, seed: int, *, in_place: bool) -> list[Plant]:
     """All other futures. With `in_place`, no row is added: what is held out stays held out."""
     rows = future.to_numpy()
+    past, ahead = np.flatnonzero(~rows), np.flatnonzero(rows)
     makers: list[Callable[[_Log], Plant]] = [_shuffled, _random, _renamed]
     if not in_place:
         makers += [_new_items, _favourites, _rare]
-    return [
-        make(_Log(frame, np.flatnonzero(rows), np.flatnonzero(~rows), random_state(seed, i)))
-        for i, make in enumerate(makers)
-    ]
+    logs = [_Log(frame, ahead, past, random_state(seed, i)) for i in range(len(makers))]
+    plants = [make(log) for make, log in zip(makers, logs, strict=True)]
+    return [_undoubled(plant, frame, ahead) for plant in plants] if in_place and "time" in frame.columns else plants
+
+
+def _undoubled(plant: Plant, frame: pl.DataFrame, future: np.ndarray) -> Plant:
+    """Future rows that would repeat an event stay as they were: cleaning drops repetitions and holds out others then."""
+    made, changed = plant.frame, np.zeros(len(frame), dtype=bool)
+    changed[future] = True
+    while True:
+        again = made.select(pl.struct("user", "item", "time").is_duplicated()).to_series().to_numpy() & changed
+        if not again.any():
+            return Plant(plant.name, plant.what, int(changed.sum()), made)
+        changed &= ~again
+        rows = np.arange(len(frame)) + np.where(changed, 0, len(frame))
+        made = pl.concat([plant.frame, frame.select(plant.frame.columns)])[rows]
 
 
 def _shuffled(log: _Log) -> Plant:

@@ -37,6 +37,8 @@ def run_canary(loaded: Loaded, cuts: tuple[int, int] | None, config: FitConfig, 
     small = config.override({"training.epochs": 1, "training.average": 0.0})
     run = settings.run.override({"progress": False})
     if cuts is None:
+        if "time" in frame.columns:  # cleaning drops repetitions, and what is held out is counted after it
+            frame = frame.unique(["user", "item", "time"], keep="first", maintain_order=True)
         cut: pl.Series | int = _last_two(frame)
     else:
         cut = cuts[0]
