@@ -69,7 +69,7 @@ def plants_for(frame: pl.DataFrame, future: pl.Series, seed: int, *, in_place: b
 
 
 def _undoubled(plant: Plant, frame: pl.DataFrame, future: np.ndarray) -> Plant:
-    """Future rows that would repeat an event stay as they were: cleaning drops repetitions and holds out others then."""
+    """Future rows that would repeat an event stay as they were; cleaning would drop them and others be held out."""
     made, changed = plant.frame, np.zeros(len(frame), dtype=bool)
     changed[future] = True
     while True:
