@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -100,10 +101,15 @@ def matmul_gflops(dtype: torch.dtype, device: torch.device, size: int = 512, rep
     return 2 * size**3 / best / 1e9
 
 
+@cache
 def choose_precision(device: torch.device) -> Literal["fp32", "bf16"]:
-    """bf16 where a short calibration product runs at least 1.3 times as fast as in fp32, else fp32."""
+    """bf16 where a short calibration product runs at least 1.3 times as fast as in fp32, else fp32.
+
+    Measured once per process, and the best of many products counts: a fit must not change with the load of a moment.
+    """
     if device.type == "mps":
         return "fp32"
     size = 256 if device.type == "cpu" else 2048
-    ratio = matmul_gflops(torch.bfloat16, device, size) / matmul_gflops(torch.float32, device, size)
+    low, full = (matmul_gflops(dtype, device, size, repeats=30) for dtype in (torch.bfloat16, torch.float32))
+    ratio = low / full
     return "bf16" if ratio >= 1.3 else "fp32"
