@@ -11,7 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from temporec.errors import ConfigError, UnknownNameError
+from temporec.errors import ConfigError, MissingExtraError, UnknownNameError
 
 __all__ = ["get", "names", "register"]
 
@@ -28,6 +28,7 @@ _ROOMS: dict[str, str | None] = {
 }
 _FILES = {"reader": "reader"}  # of a room with other stages beside it, only files with this word in their name
 _entries: dict[str, dict[str, Any]] = {kind: {} for kind in _ROOMS}
+_broken: dict[tuple[str, str], ImportError] = {}  # entry points that could not be imported
 _loaded: set[str] = set()
 
 
@@ -55,6 +56,8 @@ def names(kind: str) -> list[str]:
 def get(kind: str, name: str) -> Any:
     """The class registered under `name`; raises `UnknownNameError` with the known names."""
     _load(kind)
+    if (kind, name) in _broken:
+        raise MissingExtraError(f"{kind} {name!r} is installed but cannot be imported: {_broken[kind, name]}")
     if name not in _entries[kind]:
         known = ", ".join(sorted(_entries[kind]))
         raise UnknownNameError(
@@ -75,4 +78,7 @@ def _load(kind: str) -> None:
             if _FILES.get(kind, "") in module.name:
                 importlib.import_module(f"{name}.{module.name}")
     for point in entry_points(group=f"temporec.{kind}"):
-        register(kind, point.name)(point.load())
+        try:
+            register(kind, point.name)(point.load())
+        except ImportError as error:  # it must not take the others with it
+            _broken[kind, point.name] = error
