@@ -87,8 +87,15 @@ class Catalog:
         return [text or "" for text in joined["text"].to_list()]
 
     def extend(self, items: pl.DataFrame) -> "Catalog":
-        """The same numbers with new items behind them; rows of items already known are left out."""
-        items = items.with_columns(pl.col("item").cast(self.vocabulary.ids.dtype, strict=False)).drop_nulls("item")
+        """The same numbers with new items behind them; rows of items already known are left out.
+
+        Raises:
+            ColumnError: an id is missing, or of another type than those of the catalog.
+        """
+        dtype = self.vocabulary.ids.dtype
+        if "item" not in items.columns or items["item"].cast(dtype, strict=False).null_count():
+            raise ColumnError(f"new items need a column item with an id of type {dtype} in every row")
+        items = items.with_columns(pl.col("item").cast(dtype))
         new = items.unique("item", keep="first", maintain_order=True)
         new = new.filter(~pl.col("item").is_in(self.vocabulary.ids.implode()))
         frame = pl.concat([self.frame, new.select([c for c in self.frame.columns if c in new.columns])], how="diagonal")

@@ -1,6 +1,7 @@
 """Items that no training event knows: their vectors come from their texts, by a map fitted to the trained table."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -117,7 +118,7 @@ class ColdItems:
         self.text_map, self.trained, self.offset, self.after = text_map, trained, offset, after
         self.texts = texts.astype(np.float16).astype(np.float32)  # as it will be stored
 
-    @property
+    @cached_property
     def numbers(self) -> Tensor:
         """Item numbers without training events but with a text, int64."""
         return torch.from_numpy(1 + np.flatnonzero(~self.trained & self.texts.any(axis=1)))

@@ -215,9 +215,6 @@ class SemanticRecommender(NeuralRecommender):
         Raises:
             DataError: an id is missing or of another type than the catalog's; or there was no text when it was fitted.
         """
-        dtype = self.catalog.vocabulary.ids.dtype
-        if "item" not in items.columns or items["item"].cast(dtype, strict=False).null_count():
-            raise DataError(f"new items need a column item with an id of type {dtype} in every row")
         catalog = self.catalog.extend(items)
         fresh = Catalog.build(catalog.vocabulary.ids[len(self.catalog) :], catalog.frame[len(self.catalog) :])
         if not len(fresh):
