@@ -1,7 +1,9 @@
 """What every test shares: one thread, no deadlines, and the data sets that the repository may not ship."""
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -36,3 +38,18 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of `llm/endpoint.py`, running: a language model's endpoint with bad habits."""
+    process = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "llm" / "endpoint.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.kill()

@@ -1,28 +1,13 @@
 """A real endpoint in another process, and a shortlist to re-rank."""
 
 import json
-import subprocess
-import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from temporec.recommend.query import Recommendation, Recommendations
-
-SERVER = Path(__file__).parent / "endpoint.py"
-
-
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """The address of `endpoint.py`, running."""
-    process = subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    with process:
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.kill()
 
 
 @pytest.fixture(scope="session")
