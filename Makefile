@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 # Extra arguments for the step that installs torch, such as an index with CPU builds.
 TORCH_ARGS ?=
-EXTRAS ?= dev,sql,baselines,ann
+EXTRAS ?= dev,sql,baselines,ann,serve,brokers,online
 WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
