@@ -112,7 +112,7 @@ def test_step_equals_forward(encoder: str, residual: bool, batch: SequenceBatch)
             kinds=None if batch.kinds is None else batch.kinds[:, t : t + 1],
             values=None if batch.values is None else batch.values[:, t : t + 1],
         )  # fmt: skip
-        h, state = model.step(one, state, table)
+        h, state = model.advance(one, state, table)
         steps.append(h)
     whole, stepped = model.hidden(batch, table), torch.stack(steps, dim=1)
     for b, n in enumerate(batch.lengths.tolist()):

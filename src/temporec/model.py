@@ -157,11 +157,11 @@ class SequenceModel(nn.Module):
             gap = batch.gap.gather(1, (batch.lengths - 1).clamp(min=0)[:, None])[:, 0]
         return self.head.query(self.last_hidden(batch, table), gap)
 
-    def step(self, batch: SequenceBatch, state: State, table: Tensor) -> tuple[Tensor, State]:
-        """One event per row (a batch with T = 1): (state [B, D] after it, next encoder state)."""
-        x = self.embed(batch, table)[:, 0]
-        h, state = self.encoder.step(x, batch.dt[:, 0], state)
-        return self._finish(h, x), state
+    def advance(self, batch: SequenceBatch, state: State, table: Tensor) -> tuple[Tensor, State]:
+        """More events of every row, as many for each: (state [B, D] after the last, next encoder state)."""
+        x = self.embed(batch, table)
+        h, state = self.encoder.advance(x, batch.dt, state)
+        return self._finish(h, x[:, -1]), state
 
     def loss(self, batch: SequenceBatch, negatives: Negatives | None = None) -> Tensor:
         """Mean loss over all positions that have a target."""

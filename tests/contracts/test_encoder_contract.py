@@ -118,6 +118,25 @@ class TestEncoderContract:
         encoder, events = build(name, **options), steps(length)
         torch.testing.assert_close(one_by_one(encoder, events)[0], encoder(events), rtol=1e-5, atol=1e-5)
 
+    @pytest.mark.parametrize("lengths", [(3 * WINDOW + 2,), (1, WINDOW + 1), (WINDOW + 3, 2, 1)])
+    @torch.no_grad()
+    def test_advance_equals_forward(self, name: str, options: dict[str, object], lengths: tuple[int, ...]) -> None:
+        encoder, events = build(name, **options), steps(sum(lengths))
+        state, begin = encoder.initial_state(B), 0
+        whole = encoder(events)
+        for length in lengths:
+            part = slice(begin, begin := begin + length)
+            hidden, state = encoder.advance(events.x[:, part], events.dt[:, part], state)
+            torch.testing.assert_close(hidden, whole[:, begin - 1], rtol=1e-5, atol=1e-5)
+
+    @torch.no_grad()
+    def test_no_event_beyond_the_receptive_field_counts(self, name: str, options: dict[str, object]) -> None:
+        encoder, events = build(name, **options), steps(3 * WINDOW + 2)
+        if (field := encoder.config.receptive_field) is None:
+            pytest.skip(f"all events count for {name}")
+        last = Steps(events.x[:, -field:], events.dt[:, -field:], events.lengths - (3 * WINDOW + 2 - field))
+        torch.testing.assert_close(encoder(last)[:, -1], encoder(events)[:, -1], rtol=1e-5, atol=1e-5)
+
     @torch.no_grad()
     def test_states_can_be_stacked_and_picked(self, name: str, options: dict[str, object]) -> None:
         """Users of unequal history lengths meet in one batch; each goes on as if alone."""

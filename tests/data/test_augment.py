@@ -34,7 +34,7 @@ def lists(histories: Histories) -> list[list[int]]:
 
 def batch(lengths: list[int]) -> SequenceBatch:
     log = windows(lengths)
-    made = log.batch(20)
+    made = log.batch(log.starts(20))
     kinds = torch.from_numpy(np.where(made.mask, made.items, 0))
     return replace(made, targets=(made.items + 1) * made.mask, kinds=kinds, values=made.items.float() / 2)
 

@@ -157,13 +157,13 @@ def histories(draw: st.DrawFn) -> tuple[list[list[tuple[int, int]]], Histories]:
 @given(histories(), st.integers(1, 7))
 def test_a_batch_holds_the_last_events(case: tuple[list[list[tuple[int, int]]], Histories], max_len: int) -> None:
     rows, given_ = case
-    batch = given_.batch(max_len)
+    batch = given_.batch(given_.starts(max_len))
     assert torch.equal(batch.items > 0, batch.mask)
     for b, own in enumerate(rows):
         last, n = own[-max_len:], int(batch.lengths[b])
         assert batch.items[b, :n].tolist() == [item for item, _ in last]
         assert batch.times[b, :n].tolist() == [time for _, time in last]
-        gaps = [0.0, *((new[1] - old[1]) / 1000 for old, new in pairwise(last))]
+        gaps = [(new[1] - old[1]) / 1000 for old, new in pairwise([own[0], *own])][-max_len:] if own else [0.0]
         assert batch.dt[b, :n].tolist() == pytest.approx(gaps[:n])
         assert given_.at is not None
         assert batch.gap is not None

@@ -75,11 +75,33 @@ class Histories:
             self.extra,
         )  # fmt: skip
 
-    def batch(self, max_len: int) -> SequenceBatch:
-        """The last `max_len` events of every history as one right-padded batch; empty histories have length 0."""
-        ends = self.offsets[1:]
-        starts = np.maximum(self.offsets[:-1], ends - max_len)
-        batch = pad_rows(self.items, self.times, starts, ends, has_time=self.has_time)
+    def first(self, counts: np.ndarray) -> "Histories":
+        """Only the first so many events of every history."""
+        kept = np.arange(len(self.items)) - np.repeat(self.offsets[:-1], self.lengths) < np.repeat(counts, self.lengths)
+        return replace(
+            self,
+            items=self.items[kept],
+            times=self.times[kept],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            kinds=None if self.kinds is None else self.kinds[kept],
+            values=None if self.values is None else self.values[kept],
+        )
+
+    def starts(self, last: int | None = None) -> np.ndarray:
+        """Where the last so many events of every history begin, as rows of `items`; None = all events."""
+        first = self.offsets[:-1]
+        return first if last is None else np.maximum(first, self.offsets[1:] - last)
+
+    def batch(self, starts: np.ndarray) -> SequenceBatch:
+        """The events from `starts` on as one right-padded batch; empty histories have length 0.
+
+        They stay parts of their histories: `dt[:, 0]` is the gap to the event before, where there is one.
+        """
+        batch = pad_rows(self.items, self.times, starts, self.offsets[1:], has_time=self.has_time)
+        if self.has_time and (later := np.flatnonzero(starts > self.offsets[:-1])).size:
+            later = later[starts[later] < self.offsets[1:][later]]
+            seconds = (self.times[starts[later]] - self.times[starts[later] - 1]) / 1000.0
+            batch.dt[torch.from_numpy(later), 0] = torch.from_numpy(seconds.astype(np.float32))
         last = np.maximum(batch.lengths.numpy() - 1, 0)
         gap = torch.zeros_like(batch.dt)
         if self.at is not None and self.has_time:

@@ -51,13 +51,19 @@ class EncoderConfig(Config):
     dim: PositiveInt = 128  # input and output width D
     layers: PositiveInt = 1
     dropout: float = Field(0.0, ge=0.0, lt=1.0)  # between layers / inside blocks
-    max_len: PositiveInt = 50  # attention window; recurrent state covers the whole history
+    max_len: PositiveInt = 50  # attention window, and length of training windows
+
+    @property
+    def receptive_field(self) -> int | None:
+        """So many newest events decide a state, None = all: a window of `max_len` per layer."""
+        return 1 + self.layers * (self.max_len - 1)
 
 
 class TemporalEncoder(nn.Module, ABC):
     """Turns Steps into hidden states [B, T, D], causally: hidden t depends on events <= t only.
 
-    `step` processes one event at a time and equals `forward` to 1e-5 in fp32 (in eval mode), beyond `max_len` too.
+    `step` processes one event at a time and equals `forward` to 1e-5 in fp32 (in eval mode), beyond `max_len` too;
+    `advance` is many steps at once.
     """
 
     Config: ClassVar[type[EncoderConfig]]
@@ -78,6 +84,13 @@ class TemporalEncoder(nn.Module, ABC):
     @abstractmethod
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         """One event: x [B, D], dt [B] -> (hidden [B, D], next state). The given state is not changed."""
+
+    def advance(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+        """Some events, all of them valid: x [B, T, D], dt [B, T] -> (hidden after the last [B, D], next state)."""
+        hidden, state = self.step(x[:, 0], dt[:, 0], state)
+        for t in range(1, x.shape[1]):
+            hidden, state = self.step(x[:, t], dt[:, t], state)
+        return hidden, state
 
 
 def window_mask(length: int, window: int, device: torch.device) -> Tensor:

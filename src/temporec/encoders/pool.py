@@ -16,6 +16,11 @@ class MeanConfig(EncoderConfig):
 
     kind: Literal["mean"] = "mean"
 
+    @property
+    def receptive_field(self) -> None:
+        """All events."""
+        return None
+
 
 @register("encoder", "mean")
 class Mean(TemporalEncoder):

@@ -17,6 +17,11 @@ class RecurrentConfig(EncoderConfig):
 
     residual: bool = True  # the output of a layer is cell(input) + input
 
+    @property
+    def receptive_field(self) -> None:
+        """All events: the state covers the whole history."""
+        return None
+
 
 class RNNConfig(RecurrentConfig):
     """Options of the plain recurrent network (Elman 1990)."""
@@ -74,12 +79,15 @@ class _Recurrent(TemporalEncoder):
         return {name: weight.new_zeros(batch_size, self.config.dim) for name in names}
 
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.advance(x[:, None], dt[:, None], state)
+
+    def advance(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = {}
         for i, layer in enumerate(self.layers):
-            y, new = layer(x[:, None], self._hidden(state, i))
+            y, new = layer(x, self._hidden(state, i))
             after.update(self._named(new, i))
-            x = self._join(i, x, y[:, 0])
-        return x, after
+            x = self._join(i, x, y)
+        return x[:, -1], after
 
     def _hidden(self, state: State, i: int) -> Tensor | tuple[Tensor, Tensor]:
         return state[f"h{i}"][None]

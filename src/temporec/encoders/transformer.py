@@ -85,6 +85,29 @@ class Transformer(TemporalEncoder):
     def initial_state(self, batch_size: int) -> State:
         return ring_state(next(self.parameters()), batch_size, self.options, self.options.time_bias)
 
+    def advance(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+        """From the very first event on in one pass; later, event by event."""
+        if state["count"].any() or x.shape[1] == 1:
+            return super().advance(x, dt, state)
+        length, window, after = x.shape[1], self.options.max_len, dict(state)
+        rotation = self._rotation(torch.arange(length, device=x.device))
+        newest = torch.arange(max(0, length - window), length, device=x.device)
+        time = dt.to(exact_float(x.device)).cumsum(dim=1)
+        mask, buckets = window_mask(length, window, x.device), None
+        if self.options.time_bias:
+            buckets = gap_buckets(time[:, :, None], time[:, None, :], self.options.time_buckets)
+            after["times"] = state["times"].index_copy(1, newest % window, time[:, newest])
+            after["now"] = time[:, -1]
+        for i, block in enumerate(self.blocks):
+            assert isinstance(block, _Block)
+            q, k, v = block.project(x, rotation)
+            for name, part in (("k", k), ("v", v)):
+                ring = state[f"{name}{i}"]
+                after[f"{name}{i}"] = ring.index_copy(1, newest % window, part.flatten(2)[:, newest].to(ring))
+            x = block.finish(x, block.attend(q, k, v, mask, buckets))
+        after["count"] = state["count"] + length
+        return x[:, -1], after
+
     def step(self, x: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
         count = state["count"]
         rotation = self._rotation(count)

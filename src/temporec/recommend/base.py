@@ -18,6 +18,7 @@ from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import UnknownIdError
 from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
+from temporec.ranking.popularity import log_popularity
 from temporec.ranking.topk import top_k
 from temporec.recommend.explain import explain
 from temporec.recommend.explanation import Explanation
@@ -104,8 +105,7 @@ class Recommender(ABC):
         self.catalog, self.users = dataset.catalog, log.users
         users = np.arange(len(log.users), dtype=np.int32)
         self.log = Histories(log.item, log.time, log.offsets, None, users, log.has_time, log.kind, log.value)
-        counts = np.bincount(log.item, minlength=self.catalog.size).astype(np.float32)
-        self.popularity = torch.from_numpy(np.log((counts + 0.1) / (counts.sum() + 0.1 * len(counts))))
+        self.popularity = log_popularity(np.bincount(log.item, minlength=self.catalog.size))
         if exclude_seen is not None:
             self.exclude_seen = exclude_seen
 
@@ -128,7 +128,7 @@ class Recommender(ABC):
         known = len(histories.items) > 0
         mask = self.mask(query, histories.items)
         scores = self.best_scores(histories, mask, query) if known else self.popularity.clone()
-        return self._answer(scores, mask, query, "model" if known else "popularity")
+        return self.answer(scores, mask, query, "model" if known else "popularity")
 
     def best_scores(self, histories: Histories, mask: Tensor, query: Query) -> Tensor:
         """Scores [V + 1] of one history, from which a query is answered; items that cannot be in it may be -inf."""
@@ -185,7 +185,7 @@ class Recommender(ABC):
         query = Query(history=[item], k=k, filters=filters or Filters())
         mask = self.mask(query, number)
         mask[int(number[0])] = False
-        return self._answer(self.item_scores(int(number[0])), mask, query, "similar")
+        return self.answer(self.item_scores(int(number[0])), mask, query, "similar")
 
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not: `explain("85123A", user=7).to_text()`."""
@@ -258,7 +258,8 @@ class Recommender(ABC):
         """Whether items of the history are left out."""
         return self.exclude_seen if filters.exclude_seen is None else filters.exclude_seen
 
-    def _answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:
+    def answer(self, scores: Tensor, mask: Tensor, query: Query, source: str) -> Recommendations:
+        """The best items by some scores [V + 1], among those that the mask [V + 1] lets through."""
         scores = scores.masked_fill(~mask, -torch.inf)
         total = torch.logsumexp(scores, dim=0)
         if query.diversity > 0:

@@ -181,4 +181,4 @@ def milliseconds(moment: Moment) -> int:
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if not abs(moment) < 1e11:
         raise DataError(f"time {moment!r} is out of range; give epoch *seconds*, a datetime or ISO text")
-    return int(moment * 1000)
+    return round(moment * 1000)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from temporec import registry
-from temporec.data.batch import Histories
+from temporec.data.batch import Histories, SequenceBatch
 from temporec.data.dataset import Dataset
 from temporec.data.interactions import kind_numbers
 from temporec.data.sequences import event_marks
@@ -32,7 +32,7 @@ __all__ = ["NeuralRecommender"]
 
 @registry.register("recommender", "neural")
 class NeuralRecommender(Recommender):
-    """Scores all items with one forward pass over the last `max_len` events and one product with the item vectors.
+    """Scores all items with one forward pass over the history and one product with the item vectors.
 
     Item vectors are computed once per set of weights; scores are written into one reused buffer.
     """
@@ -51,7 +51,7 @@ class NeuralRecommender(Recommender):
     ) -> None:
         self.model = model.eval()
         self.inputs, self.cold = inputs, cold
-        self.max_len = model.config.encoder.max_len
+        self.max_len = model.config.encoder.receptive_field
         self.remember(dataset, exclude_seen)
         self._mean_value = next((e.config.mean for e in model.events if isinstance(e, ValueEmbedding)), 0.0)
         self._buffer: Tensor | None = None
@@ -99,17 +99,24 @@ class NeuralRecommender(Recommender):
     @torch.no_grad()
     def queries(self, histories: Histories) -> Tensor:
         """Query vectors [B, D]; what stands for an empty history is undefined."""
-        batch = histories.batch(self.model.config.encoder.max_len)
+        return self.model.query(self.batch(histories, histories.starts(self.max_len)), self.table(histories))
+
+    def batch(self, histories: Histories, starts: np.ndarray) -> SequenceBatch:
+        """The events from `starts` on, with their kinds and values where the model has learned them."""
+        batch = histories.batch(starts)
         if len(self.model.events) and len(histories.items):
             steps = np.arange(batch.items.shape[1])
-            rows = np.where(batch.mask, (histories.offsets[1:] - batch.lengths.numpy())[:, None] + steps, 0)
+            rows = np.where(batch.mask, starts[:, None] + steps, 0)
             kinds = None if histories.kinds is None else self._kind_numbers[histories.kinds]
             marks = event_marks(kinds, histories.values, rows, batch.mask, self._mean_value)
             batch = replace(batch, kinds=marks[0], values=marks[1])
-        table = self._table
-        if histories.extra is not None:
-            table = torch.cat([table, histories.extra.to(table)])
-        return self.model.query(batch.to(table.device), table)
+        return batch.to(self._table.device)
+
+    def table(self, histories: Histories) -> Tensor:
+        """Input vectors of all items and, behind them, of events that are no items."""
+        if histories.extra is None:
+            return self._table
+        return torch.cat([self._table, histories.extra.to(self._table)])
 
     def histories(self, queries: Sequence[Query]) -> Histories:
         """The events of some queries, with their kinds and values."""
@@ -132,9 +139,12 @@ class NeuralRecommender(Recommender):
             values[~old] = [np.nan if event.value is None else event.value for event in given]
         return replace(made, kinds=kinds, values=values)
 
-    @torch.no_grad()
     def score(self, histories: Histories) -> Tensor:
-        query = self.sorted_queries(histories)
+        return self.score_queries(self.sorted_queries(histories), histories)
+
+    @torch.no_grad()
+    def score_queries(self, query: Tensor, histories: Histories) -> Tensor:
+        """The second half of `score`, from query vectors [B, D] of the histories."""
         rows = len(query)
         if self._buffer is None or len(self._buffer) < rows or self._buffer.device != query.device:
             self._buffer = torch.empty(rows, len(self._vectors), device=query.device)

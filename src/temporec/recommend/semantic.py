@@ -171,8 +171,8 @@ class SemanticRecommender(NeuralRecommender):
         self._nodes = [self.model.codes.nodes(torch.from_numpy(level.path).to(device)) for level in self.tree.levels]
 
     @torch.no_grad()
-    def score(self, histories: Histories) -> Tensor:
-        found = item_log_probabilities(self.tree, self._logits(histories))
+    def score_queries(self, query: Tensor, histories: Histories) -> Tensor:
+        found = item_log_probabilities(self.tree, self._logits(query))
         scores = torch.full((len(histories), self.catalog.size), -torch.inf)
         scores[:, torch.from_numpy(self.tree.items)] = found.T
         scores[torch.from_numpy(histories.lengths == 0)] = self.popularity
@@ -183,13 +183,13 @@ class SemanticRecommender(NeuralRecommender):
     def best_scores(self, histories: Histories, mask: Tensor, query: Query) -> Tensor:
         """By a beam; -inf for all items that it did not reach."""
         wanted = query.k * (DIVERSE if query.diversity > 0 else 1)
-        items, values = beam_search(self.tree, self._logits(histories), mask.numpy(), max(self.options.beam, wanted))
+        logits = self._logits(self.sorted_queries(histories))
+        items, values = beam_search(self.tree, logits, mask.numpy(), max(self.options.beam, wanted))
         scores = torch.full(mask.shape, -torch.inf)
         scores[torch.from_numpy(items)] = torch.from_numpy(values)
         return scores
 
-    def _logits(self, histories: Histories) -> Logits:
-        hidden = self.sorted_queries(histories)
+    def _logits(self, hidden: Tensor) -> Logits:
         queries = [layer(hidden) for layer in self.model.codes.queries]
 
         def logits(level: int, nodes: np.ndarray) -> Tensor:

@@ -1,0 +1,287 @@
+"""A recommender that lives: events, items and users come and go while it answers."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Unpack
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from temporec.data.batch import Histories
+from temporec.data.catalog import Catalog
+from temporec.data.vocabulary import Id
+from temporec.errors import ConfigError, TemporecError
+from temporec.ranking.filters import Filters
+from temporec.ranking.popularity import log_popularity
+from temporec.ranking.topk import top_k
+from temporec.recommend.base import Recommender
+from temporec.recommend.explanation import Explanation
+from temporec.recommend.live_log import LiveLog, LogEvent
+from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
+from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.state import UserStates
+
+__all__ = ["Live", "user_hash"]
+
+_NO_FILTERS = Filters()
+_WARM = 256
+
+
+def user_hash(user: Id) -> str:
+    """What stands for a forgotten user."""
+    return hashlib.sha256(str(user).encode()).hexdigest()
+
+
+class Live:
+    """The engine behind a service: the recommender of a checkpoint, and all that has happened since.
+
+    Histories are those of the checkpoint and the events taken since, ordered by (time, sequence). Where the recommender
+    is a neural one, each user has an encoder state that an event moves by one step; answers are those of `forward` over
+    the whole history. Not for several threads at once.
+
+    Args:
+        recommender: is this object's own from now on.
+        megabytes: bound of the memory of the encoder states.
+    """
+
+    def __init__(self, recommender: Recommender, megabytes: int = 512) -> None:
+        self.recommender = recommender
+        self.log = LiveLog(recommender.log, recommender.users)
+        self.megabytes = megabytes
+        self.offset = 0  # of the last record of the event log that was taken
+        self.absent: set[int] = set()  # numbers of items that may not be shown
+        self.put: set[int] = set()  # numbers of items that came or changed since the checkpoint
+        self._kinds = {kind: number for number, kind in enumerate(recommender.dataset.interactions.kinds)}
+        self._renew()
+
+    def _renew(self) -> None:
+        """Take over the recommender's catalog after it has changed."""
+        rec = self.recommender
+        self.states = UserStates(rec, self.megabytes) if isinstance(rec, NeuralRecommender) else None
+        self._ids = rec.catalog.vocabulary.ids.to_list()
+        self._titles = rec.catalog.titles(np.arange(1, rec.catalog.size))
+        self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
+        self._counts = self.log.counts(rec.catalog.size)
+        rec.popularity = log_popularity(self._counts)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.recommender.catalog
+
+    def take(self, events: Sequence[LogEvent]) -> int:
+        """Take events, all or none: new users are welcome, those known already are left out. Returns how many are new.
+
+        Raises:
+            UnknownIdError: the catalog does not have an item.
+        """
+        items = self.catalog.vocabulary.encode([event.item for event in events]).tolist()
+        new = 0
+        for event, item in zip(events, items, strict=True):
+            if (placed := self.log.add(event, item, self._kinds.get(event.kind or "", -1))) is not None:
+                new += 1
+                self._counts[item] += 1
+                if self.states is not None:
+                    self.states.rewind(*placed)
+            self.offset = max(self.offset, event.sequence)
+        self.recommender.popularity = log_popularity(self._counts)
+        return new
+
+    def forget(self, user: Id) -> int:
+        """Drop a user's events and state; how many events there were. What the weights have learned stays."""
+        if self.states is not None:
+            self.states.drop(self.log.number(user))
+        np.subtract.at(self._counts, self.log.events(self.log.number(user))[0], 1)
+        self.recommender.popularity = log_popularity(self._counts)
+        return self.log.forget(user)
+
+    def forget_hashed(self, wanted: str) -> None:
+        """The same where only `user_hash` of the user is known, as in a log that is read again."""
+        for user in self.log.ids():
+            if user_hash(user) == wanted:
+                self.forget(user)
+
+    def put_items(self, items: pl.DataFrame) -> int:
+        """Add items, or change what is known about them; all of them may be shown. Returns how many are new.
+
+        Raises:
+            ConfigError: the recommender cannot place new items, because it was fitted without their texts.
+        """
+        rec, added = self.recommender, 0
+        if self.catalog.extend(items).size > self.catalog.size:
+            if not isinstance(rec, NeuralRecommender):
+                raise ConfigError(f"a recommender of the kind {rec.kind!r} cannot take new items; fit a neural one")
+            added = rec.add_items(items)
+        frame = rec.catalog.frame
+        changed = items.with_columns(pl.col("item").cast(frame["item"].dtype)).unique("item", keep="last")
+        columns = [name for name in changed.columns if name in frame.columns and name != "item"]
+        if columns:
+            known = changed.select("item", *(pl.col(name).cast(frame.schema[name], strict=False) for name in columns))
+            frame = frame.update(known, on="item", how="left")
+        rec.catalog = Catalog(rec.catalog.vocabulary, frame)
+        numbers = rec.catalog.vocabulary.encode(changed["item"].to_list()).tolist()
+        self.absent.difference_update(numbers)
+        self.put.update(numbers)
+        self._renew()
+        return added
+
+    def remove_items(self, items: Sequence[Id]) -> None:
+        """These items are not shown until they are put again; histories keep them."""
+        self.absent |= set(self.catalog.vocabulary.encode(items).tolist())
+        self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
+
+    def history(self, user: Id) -> list[Event]:
+        """The events of a user, oldest first; an unknown user has none."""
+        items, times, kinds, values = self.log.events(self.log.number(user))
+        names = [*self._kinds, None]
+        timed = self.log.base.has_time
+        return [
+            Event(self._ids[i - 1], datetime.fromtimestamp(t / 1000, UTC) if timed else None, names[kind],
+                  None if np.isnan(value) else float(value))
+            for i, t, kind, value in zip(items.tolist(), times.tolist(), kinds.tolist(), values, strict=True)
+        ]  # fmt: skip
+
+    def recommend(self, query: Query | None = None, **fields: Unpack[QueryFields]) -> Recommendations:
+        """As `Recommender.recommend`, but a user who is not known gets what is popular."""
+        answer = self.recommend_batch([query or Query(**fields)])[0]
+        if isinstance(answer, TemporecError):
+            raise answer
+        return answer
+
+    def recommend_batch(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
+        """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
+        answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
+        plain = [i for i, query in enumerate(queries) if not query.events]
+        groups = [plain] if plain else []
+        groups += [[i] for i, query in enumerate(queries) if query.events]
+        for rows in groups:
+            try:
+                found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
+            except TemporecError as error:
+                found = [error] * len(rows)
+            for i, answer in zip(rows, found, strict=True):
+                answers[i] = answer
+        return answers
+
+    def _answers(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
+        """Several queries without events of their own, or a single one."""
+        numbers = [self.log.number(query.user) for query in queries]
+        histories = self._histories(queries, numbers)
+        scores = self._scores(histories, numbers)
+        row = np.repeat(np.arange(len(queries)), histories.lengths)
+        hides = np.asarray([self.recommender.hides_seen(query.filters) for query in queries])[row]
+        hides &= histories.items < scores.shape[1]  # words are no items
+        scores[torch.from_numpy(row[hides]), torch.from_numpy(histories.items[hides].astype(np.int64))] = -torch.inf
+        scores[:, self._hidden] = -torch.inf
+        values, items = top_k(scores, max(query.k for query in queries))
+        total = torch.logsumexp(scores, dim=1)
+        known = histories.lengths > 0
+        return [
+            self._own_answer(query, scores[i], known[i])
+            if query.diversity > 0 or query.filters != _NO_FILTERS or query.candidates is not None
+            else self._listed(query, values[i], items[i], total[i], known[i])
+            for i, query in enumerate(queries)
+        ]
+
+    def _own_answer(self, query: Query, scores: Tensor, known: bool) -> Recommendations | TemporecError:
+        """The answer to a query that not all items may be in."""
+        try:
+            mask = self.recommender.mask(query, np.zeros(0, np.int32))
+            return self.recommender.answer(scores, mask, query, _source(known))
+        except TemporecError as error:
+            return error
+
+    def _listed(self, query: Query, values: Tensor, items: Tensor, total: Tensor, known: bool) -> Recommendations:
+        chances = torch.exp(values - total).tolist()
+        rows = zip(items.tolist(), values.tolist(), chances, strict=True)
+        made = [
+            Recommendation(self._ids[item - 1], score, chance, self._titles[item - 1])
+            for item, score, chance in list(rows)[: query.k]
+            if score > -np.inf
+        ]
+        return Recommendations(tuple(made), query.user, _source(known))
+
+    def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> Histories:
+        """What is known of the users, and behind it the events that a single query brings."""
+        at = None
+        if all(query.at is not None for query in queries):
+            at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], np.int64)
+        stored = self.log.histories(numbers, at)
+        if not queries[0].events:
+            return stored
+        given = self.recommender.histories([self._alone(queries[0], stored)])
+        return Histories(
+            np.concatenate([stored.items, given.items]), np.concatenate([stored.times, given.times]),
+            np.asarray([0, len(stored.items) + len(given.items)]), at, None, stored.has_time,
+            _joined(stored.kinds, given.kinds), _joined(stored.values, given.values), given.extra,
+        )  # fmt: skip
+
+    def _alone(self, query: Query, stored: Histories) -> Query:
+        """The query without its user; the events that it brings come not before those that are known."""
+        history = [event if isinstance(event, Event) else Event(event) for event in query.history]
+        if len(stored.items) and stored.has_time:
+            last = int(stored.times[-1])
+            times = [last if event.time is None else max(last, milliseconds(event.time)) for event in history]
+            history = [replace(event, time=time / 1000) for event, time in zip(history, times, strict=True)]
+        at = query.at if query.at is not None or not len(stored.items) else int(stored.times[-1]) / 1000
+        return replace(query, user=None, history=history, at=at)
+
+    def _scores(self, histories: Histories, numbers: Sequence[int]) -> Tensor:
+        """Scores [B, V + 1]; those of an empty history are the popularity."""
+        rec = self.recommender
+        if self.states is None or not isinstance(rec, NeuralRecommender):
+            return rec.score(histories)
+        stored = [len(self.log.events(number)[0]) for number in numbers]
+        filled = np.flatnonzero(histories.lengths > 0)
+        queries = torch.zeros(len(numbers), rec.item_vectors.shape[1], device=rec.item_vectors.device)
+        if len(filled):
+            own = self.states.queries(
+                histories.rows(filled), [numbers[i] for i in filled.tolist()], [stored[i] for i in filled.tolist()]
+            )
+            queries[torch.from_numpy(filled)] = own
+        return rec.score_queries(queries, histories)
+
+    def similar(self, item: Id, k: int = 10, filters: Filters | None = None) -> Recommendations:
+        """The items closest to one item; absent ones are left out."""
+        return self.recommender.similar(item, k, self._shown(filters or Filters()))
+
+    def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
+        """Why an item is in the answer to a query, or why not."""
+        query = query or Query(**fields)
+        whole = replace(query, user=None, history=[*self.history(query.user), *query.history]) if query.user else query
+        return self.recommender.explain(item, replace(whole, filters=self._shown(query.filters)))
+
+    def _shown(self, filters: Filters) -> Filters:
+        blocked = [*filters.blocked, *(self._ids[number - 1] for number in sorted(self.absent))]
+        return replace(filters, blocked=blocked)
+
+    def warm(self, users: Sequence[Id]) -> None:
+        """Build the states of some users before they ask."""
+        for begin in range(0, len(users), _WARM):
+            self.recommend_batch([Query(user=user, k=1) for user in users[begin : begin + _WARM]])
+
+    def busiest(self, count: int) -> list[Id]:
+        """The users with the newest events."""
+        return self.log.ids(self.log.most_active(count))
+
+    def restore(self, changes: pl.DataFrame, offset: int) -> None:
+        """Take over the events of a snapshot, beside a fresh recommender of the same checkpoint."""
+        self.log.restore(changes)
+        self.offset = offset
+        self._renew()
+
+    def digest(self, user: Id) -> str:
+        """A hash of a user's history."""
+        return hashlib.sha256(json.dumps([str(event) for event in self.history(user)]).encode()).hexdigest()
+
+
+def _source(known: bool) -> str:
+    return "model" if known else "popularity"
+
+
+def _joined(stored: np.ndarray | None, given: np.ndarray | None) -> np.ndarray | None:
+    return None if stored is None or given is None else np.concatenate([stored, given])

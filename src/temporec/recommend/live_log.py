@@ -1,0 +1,186 @@
+"""Histories that grow: the events of a checkpoint, and behind or between them those of the stream."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from temporec.data.batch import Histories
+from temporec.data.vocabulary import Id, Vocabulary
+
+__all__ = ["LiveLog", "LogEvent"]
+
+_SCHEMA = {
+    "user": pl.String, "item": pl.Int32, "time": pl.Int64, "sequence": pl.Int64, "kind": pl.Int16, "value": pl.Float64,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """One event of the stream; `sequence` is its place in the log, > 0, and orders what happened at the same time."""
+
+    user: Id
+    item: Id
+    time: int  # UTC milliseconds
+    sequence: int
+    kind: str | None = None
+    value: float | None = None
+
+
+@dataclass(slots=True)
+class _Own:
+    """The events of one user, oldest first."""
+
+    keys: list[tuple[int, int]]  # (time, sequence); events of the checkpoint have sequence 0
+    items: list[int]
+    kinds: list[int]
+    values: list[float]
+    sequences: set[int] = field(default_factory=set)
+
+
+class LiveLog:
+    """Events by user, in the order of (time, sequence). Users are numbered; new ones behind those of the checkpoint.
+
+    Args:
+        base: the events of the checkpoint, row = user number.
+        users: their ids.
+    """
+
+    def __init__(self, base: Histories, users: Vocabulary) -> None:
+        self.base, self.users = base, users
+        self._own: dict[int, _Own] = {}
+        self._new: dict[str, int] = {}  # an id may come as 7 or as "7", as in a vocabulary
+        self._new_ids: list[Id] = []
+        self._gone: set[int] = set()
+
+    def number(self, user: Id | None) -> int:
+        """The number of a user, -1 = not known."""
+        if user is None:
+            return -1
+        if user in self.users:
+            return int(self.users.encode([user])[0])
+        return self._new.get(str(user), -1)
+
+    def ids(self, numbers: Sequence[int] | None = None) -> list[Id]:
+        """The ids of some users, or of all."""
+        count = len(self.users)
+        if numbers is None:
+            return [*self.users.ids.to_list(), *self._new_ids]
+        return [self._new_ids[n - count] if n >= count else self.users.decode([n])[0] for n in numbers]
+
+    def _add_user(self, user: Id) -> int:
+        if (number := self.number(user)) < 0:
+            number = self._new[str(user)] = len(self.users) + len(self._new_ids)
+            self._new_ids.append(user)
+        return number
+
+    def add(self, event: LogEvent, item: int, kind: int) -> tuple[int, int] | None:
+        """Take one event: (number of the user, its place in the history); None where it has been taken before."""
+        number = self._add_user(event.user)
+        own = self._own.get(number) or self._copy(number)
+        if event.sequence in own.sequences:
+            return None
+        key = (event.time, event.sequence)
+        place = bisect_right(own.keys, key) if self.base.has_time else len(own.keys)
+        own.keys.insert(place, key)
+        own.items.insert(place, item)
+        own.kinds.insert(place, kind)
+        own.values.insert(place, math.nan if event.value is None else event.value)
+        own.sequences.add(event.sequence)
+        return number, place
+
+    def _copy(self, number: int) -> _Own:
+        items, times, kinds, values = self._stored(number)
+        own = _Own([(t, 0) for t in times.tolist()], items.tolist(), kinds.tolist(), values.tolist())
+        self._own[number] = own
+        return own
+
+    def _stored(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Items, times, kinds and values of a user in the checkpoint."""
+        base = self.base
+        begin, end = (base.offsets[number], base.offsets[number + 1]) if self._has_base(number) else (0, 0)
+        kinds = np.full(end - begin, -1, np.int16) if base.kinds is None else base.kinds[begin:end]
+        values = np.full(end - begin, np.nan, np.float32) if base.values is None else base.values[begin:end]
+        return base.items[begin:end], base.times[begin:end], kinds, values
+
+    def _has_base(self, number: int) -> bool:
+        return 0 <= number < len(self.base) and number not in self._gone
+
+    def events(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Items int32 [n], times int64 [n], kinds int16 [n] and values float32 [n] of a user, oldest first."""
+        own = self._own.get(number)
+        if own is None:
+            return self._stored(number)
+        return (
+            np.asarray(own.items, np.int32), np.asarray([key[0] for key in own.keys], np.int64),
+            np.asarray(own.kinds, np.int16), np.asarray(own.values, np.float32),
+        )  # fmt: skip
+
+    def histories(self, numbers: Sequence[int], at: np.ndarray | None = None) -> Histories:
+        """Whole histories of some users; -1 has none."""
+        parts = [self.events(number) for number in numbers]
+        items, times, kinds, values = (np.concatenate([part[i] for part in parts]) for i in range(4))
+        offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
+        return Histories(
+            items, times, offsets, at, None, self.base.has_time,
+            None if self.base.kinds is None else kinds, None if self.base.values is None else values,
+        )  # fmt: skip
+
+    def counts(self, size: int) -> np.ndarray:
+        """Events of each item, int64 [size]."""
+        whole = np.bincount(self.base.items, minlength=size)
+        for number in self._gone.union(self._own):
+            if number < len(self.base):
+                np.subtract.at(whole, self.base.items[self.base.offsets[number] : self.base.offsets[number + 1]], 1)
+        for own in self._own.values():
+            np.add.at(whole, own.items, 1)
+        return whole
+
+    def forget(self, user: Id) -> int:
+        """Drop all events of a user; how many there were."""
+        number = self.number(user)
+        if number < 0:
+            return 0
+        count = len(self.events(number)[0])
+        self._own.pop(number, None)
+        self._gone.add(number)
+        return count
+
+    def most_active(self, count: int) -> list[int]:
+        """Numbers of the users with the newest events, the newest first."""
+        last = np.full(len(self.base), np.iinfo(np.int64).min)
+        filled = self.base.lengths > 0
+        last[filled] = self.base.times[self.base.offsets[1:][filled] - 1]
+        if self._gone:
+            last[[number for number in self._gone if number < len(last)]] = np.iinfo(np.int64).min
+        best = {int(n): int(last[n]) for n in np.argsort(-last, kind="stable")[:count] if self._has_base(int(n))}
+        best.update({number: own.keys[-1][0] for number, own in self._own.items() if own.keys})
+        return sorted(best, key=lambda number: (-best[number], number))[:count]
+
+    def changes(self) -> pl.DataFrame:
+        """All events of users who have had some since the checkpoint, and who is forgotten; `restore` is the inverse.
+
+        Columns user (text), item (number), time, sequence, kind (number), value; a row without item: forgotten.
+        """
+        rows = [
+            (str(user), item, *key, kind, value)
+            for number, user in zip(self._own, self.ids(list(self._own)), strict=True)
+            for own in [self._own[number]]
+            for item, key, kind, value in zip(own.items, own.keys, own.kinds, own.values, strict=True)
+        ]
+        gone = [(str(user), None, None, None, None, None) for user in self.ids(sorted(self._gone))]
+        return pl.DataFrame([*gone, *rows], schema=_SCHEMA, orient="row")
+
+    def restore(self, changes: pl.DataFrame) -> None:
+        """Take over what `changes` gave."""
+        for (name,), rows in changes.group_by("user", maintain_order=True):
+            number = self._add_user(str(name))
+            if rows["item"].null_count():
+                self._gone.add(number)
+            if len(part := rows.drop_nulls("item")):
+                keys = list(zip(part["time"].to_list(), part["sequence"].to_list(), strict=True))
+                items, kinds, values = (part[column].to_list() for column in ("item", "kind", "value"))
+                self._own[number] = _Own(keys, items, kinds, values, {sequence for _, sequence in keys if sequence})
