@@ -11,6 +11,9 @@ TemporecError
 │   └── UnknownIdError     an item or user id that the catalog or the log does not have
 ├── CheckpointError        a saved folder is incomplete, damaged or from a newer version
 ├── LanguageModelError     a language model gave no usable answer in its budget
+├── StoreError             the event log or a folder of versions cannot be read or written
+│   ├── EventConflictError a known event id comes again with another content
+│   └── StoreBusyError     more is waiting than may wait; try again later
 ├── TrainingError          training cannot go on (diverged, out of disk)
 └── MissingExtraError      an optional dependency is not installed
 """
@@ -21,9 +24,12 @@ __all__ = [
     "ConfigError",
     "DataError",
     "EmptyLogError",
+    "EventConflictError",
     "LanguageModelError",
     "MissingExtraError",
     "ReadError",
+    "StoreBusyError",
+    "StoreError",
     "TemporecError",
     "TrainingError",
     "UnknownIdError",
@@ -77,6 +83,18 @@ class CheckpointError(TemporecError):
 
 class LanguageModelError(TemporecError, RuntimeError):
     """A language model, or the endpoint before it, gave no usable answer in its budget of time and tokens."""
+
+
+class StoreError(TemporecError, RuntimeError):
+    """The event log or a folder of versions cannot be read or written."""
+
+
+class EventConflictError(StoreError):
+    """A known event id comes again with another content."""
+
+
+class StoreBusyError(StoreError):
+    """More is waiting than may wait."""
 
 
 class TrainingError(TemporecError, RuntimeError):
