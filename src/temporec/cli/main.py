@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from temporec import __version__
-from temporec.cli import compare, demo, describe, doctor, evaluate, explain, fit, recommend, similar
+from temporec.cli import compare, demo, describe, doctor, evaluate, explain, fit, recommend, similar, verify
 
 __all__ = ["app", "run"]
 
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe):
+for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, verify):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
 
 
