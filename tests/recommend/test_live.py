@@ -72,7 +72,7 @@ def batch_scores(live: Live, user: str, at: int | None = None) -> torch.Tensor:
 def live_scores(live: Live, user: str, at: int | None = None) -> torch.Tensor:
     number = live.log.number(user)
     histories = live.log.histories([number], None if at is None else np.asarray([at]))
-    return live._scores(histories, [number])[0].clone()
+    return live._scores(histories, [number], histories.lengths.tolist())[0].clone()
 
 
 @settings(max_examples=25)

@@ -170,8 +170,8 @@ class Live:
     def _answers(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Several queries without events of their own, or a single one."""
         numbers = [self.log.number(query.user) for query in queries]
-        histories = self._histories(queries, numbers)
-        scores = self._scores(histories, numbers)
+        histories, stored = self._histories(queries, numbers)
+        scores = self._scores(histories, numbers, stored)
         row = np.repeat(np.arange(len(queries)), histories.lengths)
         hides = np.asarray([self.recommender.hides_seen(query.filters) for query in queries])[row]
         hides &= histories.items < scores.shape[1]  # words are no items
@@ -205,20 +205,28 @@ class Live:
         ]
         return Recommendations(tuple(made), query.user, _source(known))
 
-    def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> Histories:
-        """What is known of the users, and behind it the events that a single query brings."""
+    def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> tuple[Histories, list[int]]:
+        """What is known of the users, and behind it the events that a single query brings.
+
+        Beside it, how many first events of each row are the user's own: none where a profile stands before them.
+        """
         at = None
         if all(query.at is not None for query in queries):
             at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], np.int64)
-        stored = self.log.histories(numbers, at)
-        if not queries[0].events:
-            return stored
-        given = self.recommender.histories([self._alone(queries[0], stored)])
-        return Histories(
-            np.concatenate([stored.items, given.items]), np.concatenate([stored.times, given.times]),
-            np.asarray([0, len(stored.items) + len(given.items)]), at, None, stored.has_time,
-            _joined(stored.kinds, given.kinds), _joined(stored.values, given.values), given.extra,
-        )  # fmt: skip
+        made = self.log.histories(numbers, at)
+        stored, profiles = made.lengths, self.recommender.profiles
+        if queries[0].events:
+            given = self.recommender.histories([self._alone(queries[0], made)])
+            made = Histories(
+                np.concatenate([made.items, given.items]), np.concatenate([made.times, given.times]),
+                np.asarray([0, len(made.items) + len(given.items)]), at, None, made.has_time,
+                _joined(made.kinds, given.kinds), _joined(made.values, given.values), given.extra,
+            )  # fmt: skip
+        if profiles is not None:
+            before = made.lengths
+            made = profiles.put_first(made, queries, self.catalog.size)
+            stored = np.where(made.lengths > before, 0, stored)
+        return made, stored.tolist()
 
     def _alone(self, query: Query, stored: Histories) -> Query:
         """The query without its user; the events that it brings come not before those that are known."""
@@ -228,14 +236,13 @@ class Live:
             times = [last if event.time is None else max(last, milliseconds(event.time)) for event in history]
             history = [replace(event, time=time / 1000) for event, time in zip(history, times, strict=True)]
         at = query.at if query.at is not None or not len(stored.items) else int(stored.times[-1]) / 1000
-        return replace(query, user=None, history=history, at=at)
+        return replace(query, user=None, history=history, at=at, profile=None)
 
-    def _scores(self, histories: Histories, numbers: Sequence[int]) -> Tensor:
+    def _scores(self, histories: Histories, numbers: Sequence[int], stored: Sequence[int]) -> Tensor:
         """Scores [B, V + 1]; those of an empty history are the popularity."""
         rec = self.recommender
         if self.states is None or not isinstance(rec, NeuralRecommender):
             return rec.score(histories)
-        stored = [len(self.log.events(number)[0]) for number in numbers]
         filled = np.flatnonzero(histories.lengths > 0)
         queries = torch.zeros(len(numbers), rec.item_vectors.shape[1], device=rec.item_vectors.device)
         if len(filled):
