@@ -48,12 +48,11 @@ class Gate:
         failed: BaseException | None = None
         try:
             async with asyncio.timeout(self.service.config.timeout):
-                token = self._admit(scope, headers, began)
+                scope["state"]["token"] = self._admit(scope, headers, began).name
                 if scope["method"] in _WITH_BODY:
                     receive = await self._body(headers, receive)
                 with self.tracer.span(scope, request):
                     await (self.shortcut(scope) or self.app)(scope, receive, answer.send)
-                scope["state"]["token"] = token.name
         except Problem as problem:
             await answer.problem(problem)
         except TemporecError as error:
