@@ -111,7 +111,7 @@ class Engine:
 
     async def recommend(self, query: Query, version: str | None = None) -> Answer:
         """The answer of one version; queries that wait at the same time are scored together."""
-        done = self._enter()
+        done: asyncio.Future[Answer] = self._enter()
         self._queue.put(_Ask(query, version, done))
         return await done
 
@@ -255,8 +255,8 @@ def _answered(version: Version, asks: list[_Ask]) -> list[_Result]:
         if unknown:
             popular = version.live.recommend_batch([replace(asks[i].query, user=None) for i in unknown])
             for i, answer in zip(unknown, popular, strict=True):
-                known = isinstance(answer, Recommendations)
-                answers[i] = replace(answer, user=asks[i].query.user) if known else answers[i]
+                if isinstance(answer, Recommendations):
+                    answers[i] = replace(answer, user=asks[i].query.user)
     except Exception as error:
         return [(ask.done, None, error) for ask in asks]
     return [

@@ -11,7 +11,7 @@ HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 10.0
 
 
-class GuardedProtocol(HttpToolsProtocol):  # type: ignore[misc]
+class GuardedProtocol(HttpToolsProtocol):
     """Closes a connection whose request line and headers are too long, or too slow to come."""
 
     def connection_made(self, transport: Any) -> None:

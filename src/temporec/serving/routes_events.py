@@ -23,9 +23,9 @@ from temporec.store.records import Record
 __all__ = ["router"]
 
 REMAINS = (
-    "The weights of the model were learned from this user's events together with all others; they keep no list of them, "
-    "and the next training without them replaces the weights. Folders of versions saved before hold the events until "
-    "they are pruned."
+    "The weights of the model were learned from this user's events together with all others; they hold no list of "
+    "them, and the next training, which has them no more, replaces the weights. Folders of versions that were saved "
+    "before hold the events until they are pruned."
 )
 
 

@@ -65,7 +65,8 @@ def _change(service: Service, item: ItemIn) -> Change:
 async def _apply(service: Service, changes: list[Change]) -> int:
     """Change the items in memory, make it durable, then let events be about them.
 
-    Memory comes first, because only a model can say whether it can place an item; what cannot be made durable is hidden.
+    Memory comes first, because only a model can say whether it can place an item; an item that is new and cannot be
+    made durable is hidden again.
     """
     engine, done = service.engine, set[int]()
 

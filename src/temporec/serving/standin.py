@@ -16,7 +16,7 @@ from temporec.recommend.query import Event, Query, Recommendations
 
 
 @dataclass(frozen=True, slots=True)
-class LogEvent:
+class LogEvent:  # noqa: D101
     user: Id
     item: Id
     time: int
@@ -25,7 +25,7 @@ class LogEvent:
     value: float | None = None
 
 
-class Live:
+class Live:  # noqa: D101
     def __init__(self, recommender: Recommender, capacity: int = 50_000) -> None:
         self.recommender, self.offset = recommender, 0
         self._events: dict[Id, list[LogEvent]] = {}
