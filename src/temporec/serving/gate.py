@@ -14,7 +14,7 @@ from temporec.serving.problems import MEDIA_TYPE, Problem, of_error
 from temporec.serving.security import API_POLICY, HEADERS, PAGE_POLICY, Token, allows, role_needed
 from temporec.serving.service import Service
 from temporec.serving.settings import LOOPBACK_NAMES
-from temporec.serving.tracing import Tracer
+from temporec.serving.tracing import Tracer, route_of
 
 __all__ = ["App", "Gate"]
 
@@ -46,11 +46,13 @@ class Gate:
         scope.setdefault("state", {})["request"] = request
         answer = _Answer(send, request, scope["path"])
         failed: BaseException | None = None
+        body_is_here = False
         try:
             async with asyncio.timeout(self.service.config.timeout):
                 scope["state"]["token"] = self._admit(scope, headers, began).name
                 if scope["method"] in _WITH_BODY:
                     receive = await self._body(headers, receive)
+                body_is_here = True
                 with self.tracer.span(scope, request):
                     await (self.shortcut(scope) or self.app)(scope, receive, answer.send)
         except Problem as problem:
@@ -59,7 +61,9 @@ class Gate:
             await answer.problem(of_error(error))
         except TimeoutError:
             seconds = self.service.config.timeout
-            await answer.problem(Problem(504, "timeout", f"no answer within {seconds:g} s; ask for less, or later"))
+            late = Problem(408, "slow", f"the body did not come within {seconds:g} s; send it again, or send less")
+            none = Problem(504, "timeout", f"no answer within {seconds:g} s; ask for less, or later")
+            await answer.problem(none if body_is_here else late)
         except Exception as error:
             failed = error
             text = f"the service has failed at this; tell its operator the request {request}"
@@ -115,7 +119,7 @@ class Gate:
         return replay
 
     def _note(self, scope: Scope, answer: "_Answer", seconds: float, failed: BaseException | None) -> None:
-        route = getattr(scope.get("route"), "path_format", None) or scope["state"].get("route", "-")
+        route = route_of(scope)
         self.service.metrics.answered(f"{scope['method']} {route}", answer.status, seconds)
         if self.service.config.log_requests or answer.status >= 500:
             log(

@@ -42,7 +42,8 @@ def serve(folder: str | Path, config: ServeConfig) -> None:
     gc.collect()
     gc.freeze()  # what is here now stays; looking through it again and again would cost milliseconds
     current = service.engine.answering.current
-    log("ready", version=current.name, items=len(service.engine.catalog), offset=current.live.offset, mode=config.mode)
+    plain = {name: value for name, value in config.to_dict().items() if name != "log"}  # its URL may hold a password
+    log("ready", version=current.name, items=len(service.engine.catalog), offset=current.live.offset, **plain)
     server = _Server(
         uvicorn.Config(
             app,

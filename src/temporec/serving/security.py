@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import secrets
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from temporec.errors import ConfigError, UnknownNameError
+from temporec.serving.logs import log
 from temporec.serving.problems import Problem
 from temporec.training.checkpoint import writing
 
 __all__ = [
-    "API_POLICY", "HEADERS", "PAGE_POLICY", "RateLimit", "Role", "Token", "Tokens", "add_token", "read_tokens",
-    "revoke_token", "role_needed",
+    "API_POLICY", "HEADERS", "PAGE_POLICY", "RateLimit", "Role", "Token", "Tokens", "add_token", "allows",
+    "read_tokens", "revoke_token", "role_needed",
 ]  # fmt: skip
 
 Role = Literal["read", "write", "admin"]
@@ -115,8 +117,13 @@ class Tokens:
         self._looked = now
         changed = self.path.stat().st_mtime_ns if self.path.exists() else 0
         if changed != self._changed:
-            was_closed = bool(self._tokens)
-            self._tokens, self._changed = read_tokens(self.path), changed
+            was_closed, self._changed = bool(self._tokens), changed
+            try:
+                self._tokens = read_tokens(self.path)
+            except ConfigError as error:
+                if not was_closed:
+                    raise
+                log("tokens cannot be read; those from before hold", level=logging.ERROR, why=str(error))
             if was_closed and not self._tokens:
                 # The last token was revoked: a closed service never becomes an open one while it runs.
                 self._tokens = [Token("nobody", "read", "")]

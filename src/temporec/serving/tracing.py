@@ -1,13 +1,18 @@
 """OpenTelemetry spans of requests, where they are asked for."""
 
-from collections.abc import MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, MutableMapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from temporec import __version__
 from temporec.errors import MissingExtraError
 
-__all__ = ["Tracer", "open_tracer"]
+__all__ = ["Tracer", "open_tracer", "route_of"]
+
+
+def route_of(scope: MutableMapping[str, Any]) -> str:
+    """The pattern of an address, without the ids in it."""
+    return getattr(scope.get("route"), "path_format", None) or str(scope["state"].get("route", "-"))
 
 
 class Tracer:
@@ -22,12 +27,12 @@ class _Spans(Tracer):
     def __init__(self, provider: Any) -> None:
         self._tracer = provider.get_tracer("temporec", __version__)
 
-    def span(self, scope: MutableMapping[str, Any], request: str) -> AbstractContextManager[Any]:
-        made: AbstractContextManager[Any] = self._tracer.start_as_current_span(
-            f"{scope['method']} request",
-            attributes={"http.request.method": scope["method"], "temporec.request": request},
-        )
-        return made
+    @contextmanager
+    def span(self, scope: MutableMapping[str, Any], request: str) -> Iterator[Any]:
+        with self._tracer.start_as_current_span(f"{scope['method']} request") as span:
+            span.set_attributes({"http.request.method": scope["method"], "temporec.request": request})
+            yield
+            span.set_attribute("http.route", route_of(scope))
 
 
 def open_tracer(where: str) -> Tracer:
