@@ -28,13 +28,16 @@ T0 = 1_700_000_000  # seconds
 HOSTILE = "<script>alert(1)</script>"
 
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
+
+
 class Server:
     """`temporec serve FOLDER WORDS` on a free port, and a client of it."""
 
     def __init__(self, folder: Path, *words: str, environment: dict[str, str] | None = None) -> None:
         self.folder, self.log_path = folder, folder.with_name(f"{folder.name}.log")
         command = [sys.executable, "-c", CODE, "serve", str(folder), "--port", "0", *words]
-        env = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", **(environment or {})}
+        env = {**ENVIRONMENT, **(environment or {})}
         with self.log_path.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file, env=env)
         self.url = self._listening()
@@ -88,6 +91,17 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "shop"
     fit_recommender(dataset, config, RunOptions(precision="fp32")).recommender.save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def temporec() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """`temporec("tokens", "add", ...)` is a real process that has ended."""
+
+    def run(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", CODE, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
+_CLOSE = {"connection": "close"}
 
 
 class Gate:
@@ -61,7 +62,9 @@ class Gate:
             await answer.problem(of_error(error))
         except TimeoutError:
             seconds = self.service.config.timeout
-            late = Problem(408, "slow", f"the body did not come within {seconds:g} s; send it again, or send less")
+            late = Problem(
+                408, "slow", f"the body did not come within {seconds:g} s; send it again, or send less", headers=_CLOSE
+            )
             none = Problem(504, "timeout", f"no answer within {seconds:g} s; ask for less, or later")
             await answer.problem(none if body_is_here else late)
         except Exception as error:
@@ -167,6 +170,4 @@ class _Answer:
 
 
 def _too_large(most: int) -> Problem:
-    return Problem(
-        413, "too-large", f"a body may have {most:,} bytes; send less at once", headers={"connection": "close"}
-    )
+    return Problem(413, "too-large", f"a body may have {most:,} bytes; send less at once", headers=_CLOSE)
