@@ -76,8 +76,8 @@ def test_errors_are_those_of_python(client: temporec.Client, server: Any) -> Non
         client.send("c3", "i2", 1_800_000_000, id="c3-1")
     with pytest.raises(DataError, match="k"):
         client.recommend(user="c3", k=5_000)
-    with pytest.raises(ServiceError, match="temporec serve"):
-        temporec.Client("http://127.0.0.1:1").status()
+    with temporec.Client("http://127.0.0.1:1") as nowhere, pytest.raises(ServiceError, match="temporec serve"):
+        nowhere.status()
     assert client.status()["version"] == client.models()["current"] == "v1"
 
 
@@ -87,8 +87,8 @@ def test_a_token_is_sent(copied: Callable[[], Path], start: Callable[..., Any], 
     folder = copied()
     secret = temporec("tokens", "add", folder, "shop", "--role", "write").stdout.strip()
     server = start(folder)
-    with pytest.raises(ServiceError, match="token"):
-        Client(server.url).status()
+    with Client(server.url) as nobody, pytest.raises(ServiceError, match="token"):
+        nobody.status()
     with Client(server.url, token=secret) as client:
         client.send("u1", "i19")
         with pytest.raises(ServiceError, match="admin"):

@@ -67,10 +67,7 @@ async def held(service: Service, version: str) -> None:
 
 
 def _with_reasons(answering: Answering, query: Query, answer: Answer) -> Answer:
-    live = answering.named(answer.version).live
-    asked = replace(query, user=None) if answer.found.source == "popularity" else query
-    rows = tuple(replace(row, why=live.explain(row.item, asked).why) for row in answer.found.items)
-    return Answer(replace(answer.found, items=rows), answer.version)
+    return Answer(answering.named(answer.version).live.with_reasons(query, answer.found), answer.version)
 
 
 def _spelt(service: Service, query: Query) -> Query:

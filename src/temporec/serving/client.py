@@ -263,7 +263,7 @@ def _now() -> float:
 
 
 def _path(value: Id) -> str:
-    return quote(str(value), safe="")
+    return quote(str(value), safe="").replace(".", "%2E")  # so that ".." stays an id
 
 
 def _answer(plain: dict[str, Any]) -> Answer:

@@ -51,7 +51,7 @@ def document(title: str, /, **fields: type) -> dict[str, Any]:
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Errors that a route can answer with, and those that every route can."""
-    every = (400, 401, 403, 408, 413, 415, 421, 429, 500, 504)
+    every = (400, 401, 403, 404, 405, 408, 413, 415, 421, 429, 500, 504)
     return {
         status: {
             "description": HTTPStatus(status).phrase,

@@ -6,18 +6,19 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from temporec.data.vocabulary import Id
-from temporec.errors import TemporecError, UnknownIdError, UnknownNameError
+from temporec.errors import TemporecError, UnknownNameError
+from temporec.recommend.live import Live
+from temporec.recommend.live_log import LogEvent
 from temporec.recommend.query import Query, Recommendations
 from temporec.serving.logs import log
 from temporec.serving.metrics import Metrics
 from temporec.serving.problems import Problem
 from temporec.serving.settings import ServeConfig
-from temporec.serving.standin import Live, LogEvent
 from temporec.store.records import Record
 
 __all__ = ["Answer", "Answering", "Engine", "Version", "log_events"]
@@ -251,12 +252,6 @@ def _taken(version: Version, events: list[LogEvent]) -> None:
 def _answered(version: Version, asks: list[_Ask]) -> list[_Result]:
     try:
         answers = version.live.recommend_batch([ask.query for ask in asks])
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, UnknownIdError) and _user_only(asks[i])]
-        if unknown:
-            popular = version.live.recommend_batch([replace(asks[i].query, user=None) for i in unknown])
-            for i, answer in zip(unknown, popular, strict=True):
-                if isinstance(answer, Recommendations):
-                    answers[i] = replace(answer, user=asks[i].query.user)
     except Exception as error:
         return [(ask.done, None, error) for ask in asks]
     return [
@@ -265,9 +260,3 @@ def _answered(version: Version, asks: list[_Ask]) -> list[_Result]:
         else (ask.done, Answer(answer, version.name), None)
         for ask, answer in zip(asks, answers, strict=True)
     ]
-
-
-def _user_only(ask: _Ask) -> bool:
-    """Whether a user is all that a query says of the history: one who is not known gets what is popular."""
-    query = ask.query
-    return query.user is not None and not query.history and query.words is None

@@ -10,6 +10,7 @@ from typing import IO
 
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import ConfigError, TemporecError
+from temporec.recommend.snapshot import save_snapshot
 from temporec.serving.engine import Answering, Engine
 from temporec.serving.ids import spelt
 from temporec.serving.logs import log as say
@@ -17,7 +18,7 @@ from temporec.serving.metrics import Metrics
 from temporec.serving.security import RateLimit, Tokens
 from temporec.serving.settings import ServeConfig
 from temporec.serving.swap import Swap
-from temporec.serving.versions import build
+from temporec.serving.versions import build, snapshot_of
 from temporec.store.events import EventLog, open_event_log
 from temporec.store.group_commit import GroupCommit
 from temporec.store.records import Record
@@ -84,7 +85,8 @@ class Service:
         self.engine.close()
         if self.config.mode != "frozen":
             with suppress(TemporecError, OSError):
-                self.engine.answering.current.live.save(self.home.snapshot_path)
+                current = self.engine.answering.current
+                save_snapshot(current.live, snapshot_of(self.home, current.name))
         self.log.close()
         self.lock.close()
         say("stopped", offset=self.engine.answering.current.live.offset)

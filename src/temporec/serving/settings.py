@@ -30,7 +30,7 @@ class ServeConfig(Config):
         threads: CPU threads of the model.
         queue: requests that may wait for the model; more get 429.
         batch: requests that are scored at once.
-        capacity: user states kept in memory.
+        megabytes: memory of the users' states; the least recently used ones are built again when they are needed.
         warm: states of so many of the busiest users are computed before a version answers.
         max_body: bytes of a request body.
         max_connections: open connections.
@@ -53,7 +53,7 @@ class ServeConfig(Config):
     threads: int = Field(default=1, ge=1)
     queue: int = Field(default=512, ge=1)
     batch: int = Field(default=64, ge=1)
-    capacity: int = Field(default=50_000, ge=1)
+    megabytes: int = Field(default=512, ge=1)
     warm: int = Field(default=1_000, ge=0)
     max_body: int = Field(default=1 << 20, ge=1024)
     max_connections: int = Field(default=1_000, ge=1)

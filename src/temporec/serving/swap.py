@@ -8,7 +8,7 @@ from temporec.serving.engine import Answering, Engine, Version
 from temporec.serving.logs import log as say
 from temporec.serving.metrics import Metrics
 from temporec.serving.settings import ServeConfig
-from temporec.serving.versions import build, catch_up, catch_up_items
+from temporec.serving.versions import build, catch_up, catch_up_items, snapshot
 from temporec.store.events import EventLog
 from temporec.store.versions import Home, Pointer
 
@@ -28,6 +28,7 @@ class Swap:
         self.home, self.log, self.engine = home, log, engine
         self.config, self.metrics = config, metrics
         self.pointer: Pointer = home.pointer()
+        self.saved = engine.answering.current.live.offset
         self.failed: tuple[int, str] | None = None  # serial and reason of a pointer that cannot be followed
         self._changed = threading.Condition()
         self._building = threading.Lock()
@@ -82,12 +83,19 @@ class Swap:
             self._wake.wait(self.config.check_every)
             self._wake.clear()
             try:
-                pointer = self.home.pointer()
-                if pointer.serial == self.pointer.serial or (self.failed and self.failed[0] == pointer.serial):
-                    continue
-                self._follow(pointer)
+                self._look()
             except Exception as error:
                 say("the pointer cannot be read", failed=error)
+
+    def _look(self) -> None:
+        pointer = self.home.pointer()
+        if pointer.serial != self.pointer.serial and not (self.failed and self.failed[0] == pointer.serial):
+            self._follow(pointer)
+        current = self.engine.answering.current
+        if current.live.offset - self.saved >= self.config.snapshot_every:
+            with self._building:
+                self.saved = snapshot(self.home, current.name, self.log, self.config)
+            say("the live histories are saved", version=current.name, offset=self.saved)
 
     def _follow(self, pointer: Pointer) -> None:
         try:
@@ -125,6 +133,9 @@ class Swap:
         self.engine.submit(flip).result(_PATIENCE)
 
     def _finish(self, version: Version) -> None:
-        """Take what came since the version was built."""
+        """Take what came since the version was built, in the engine's thread."""
+        old = self.engine.answering.current.live
+        absent = old.catalog.vocabulary.decode(sorted(old.absent))
+        version.live.remove_items([item for item in absent if item in version.live.catalog.vocabulary])
         catch_up_items(version.live, self.log, version.seen)
         catch_up(version.live, self.log, version.seen)
