@@ -20,6 +20,7 @@ from temporec.ranking.filters import Filters
 from temporec.ranking.popularity import log_popularity
 from temporec.ranking.topk import top_k
 from temporec.recommend.base import Recommender
+from temporec.recommend.explain import with_reasons
 from temporec.recommend.explanation import Explanation
 from temporec.recommend.live_log import LiveLog, LogEvent
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
@@ -258,9 +259,16 @@ class Live:
 
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not."""
-        query = query or Query(**fields)
-        whole = replace(query, user=None, history=[*self.history(query.user), *query.history]) if query.user else query
-        return self.recommender.explain(item, replace(whole, filters=self._shown(query.filters)))
+        return self.recommender.explain(item, self._whole(query or Query(**fields)))
+
+    def with_reasons(self, query: Query, answer: Recommendations) -> Recommendations:
+        """The answer to a query with `why` beside every item."""
+        return with_reasons(self.recommender, self._whole(query), answer)
+
+    def _whole(self, query: Query) -> Query:
+        """The query with all that is known of its user in its history, and without absent items."""
+        known = [] if query.user is None else self.history(query.user)
+        return replace(query, user=None, history=[*known, *query.history], filters=self._shown(query.filters))
 
     def _shown(self, filters: Filters) -> Filters:
         blocked = [*filters.blocked, *(self._ids[number - 1] for number in sorted(self.absent))]

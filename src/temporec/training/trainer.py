@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -79,6 +78,8 @@ class Trainer:
         Order of batches, dropout and negatives are a function of (seed, epoch, step) alone, so an interrupted run that
         goes on from its resume folder gives the same weights, bit by bit, as one that was never interrupted.
         """
+        from lightning_fabric import Fabric  # seconds to import, and recommending needs none of it
+
         device = self.options.resolve_device()
         fabric = Fabric(
             accelerator=device.type, devices=1, precision="bf16-mixed" if self.precision == "bf16" else "32-true"
