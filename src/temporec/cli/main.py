@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from temporec import __version__
-from temporec.cli import compare, demo, describe, doctor, evaluate, explain, fit, recommend, similar, verify
+from temporec.cli import (
+    compare, demo, describe, doctor, evaluate, explain, fit, learn, models, recommend, similar, verify,
+)  # fmt: skip
 
 __all__ = ["app", "run"]
 
@@ -17,8 +19,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, verify):
+for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, verify, learn):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
+app.add_typer(models.models, name="models")
 
 
 def _version(wanted: bool) -> None:

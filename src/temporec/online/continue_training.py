@@ -47,7 +47,7 @@ class LearnConfig(Config):
     tokens: PositiveInt = 2048
     weight_decay: NonNegativeFloat = 0.0
     clip: PositiveFloat = 5.0
-    average: float = Field(0.98, ge=0.0, lt=1.0)
+    average: float = Field(default=0.98, ge=0.0, lt=1.0)
     popularity_power: NonNegativeFloat = 0.5
 
 
@@ -98,7 +98,7 @@ class Continuation:
         for name, parameter in self.model.named_parameters():
             if known := moments.get(old[name]):
                 self.optimizer.state[parameter] = {
-                    key: _padded(value, parameter) if value.dim() else value for key, value in known.items()
+                    key: _padded(value, parameter.shape) if value.dim() else value for key, value in known.items()
                 }
         if average is not None:
             self.average = self._copy()
@@ -134,7 +134,8 @@ class Continuation:
                     total = self._planned * self.config.passes
                 lr = rate * learning_rate(self.config.lr, steps, 0, total if self.config.settle else None)
                 loss = self._step(batch, lr)
-                steps, positions = steps + 1, positions + int((batch.targets > 0).sum())  # type: ignore[operator]
+                assert batch.targets is not None
+                steps, positions = steps + 1, positions + int((batch.targets > 0).sum())
                 if number == 0:
                     first.append(loss)
         replay.add(fresh)
@@ -191,9 +192,7 @@ class Continuation:
         whole = met.all() or not self.model.config.head.tied
         self.model.released = None if whole else torch.from_numpy(np.flatnonzero(met)).to(self.device)
 
-    def _batches(
-        self, fresh: Sequence[Piece], replay: Replay, has_time: bool, number: int
-    ) -> Iterator[SequenceBatch]:
+    def _batches(self, fresh: Sequence[Piece], replay: Replay, has_time: bool, number: int) -> Iterator[SequenceBatch]:
         pieces = [*fresh, *replay.draw(round(self.config.replay * len(fresh)))]
         pieces = [piece for piece in pieces if len(piece.items) > 1 and piece.fresh]
         if not pieces:
@@ -239,6 +238,11 @@ class Continuation:
     _planned = 0
     _sampler: NegativeSampler | None = None
     _sampled_at = -1
+
+
+def _padded(value: Tensor, shape: torch.Size) -> Tensor:
+    """With zeros behind the known rows, as long as `shape`."""
+    return torch.cat([value, value.new_zeros(shape[0] - len(value), *shape[1:])])
 
 
 def place(model: SequenceModel, numbers: np.ndarray, rows: Tensor) -> None:

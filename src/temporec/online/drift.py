@@ -1,6 +1,7 @@
 """Has the stream changed, and how fast should be learned?"""
 
 from collections.abc import Iterable
+from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -19,7 +20,7 @@ class DriftConfig(Config):
         calm: so many events later half of the extra is gone.
     """
 
-    delta: float = Field(0.002, gt=0.0, lt=1.0)
+    delta: float = Field(default=0.002, gt=0.0, lt=1.0)
     boost: PositiveFloat = 3.0
     calm: PositiveInt = 5_000
 
@@ -38,7 +39,8 @@ class Drift:
                 "drift is found with river, which is not installed. Run: pip install 'temporec[online]'"
             ) from None
         self.config = config or DriftConfig()
-        self._window = ADWIN(delta=self.config.delta)
+        made: Any = ADWIN  # untyped
+        self._window = made(delta=self.config.delta)
         self.found = 0
         self._extra = 0.0
 

@@ -1,11 +1,12 @@
 """Who may answer: a challenger that the newest events prove, and the way back where live feedback drops."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
+from scipy.stats import norm
 
 from temporec.config import Config
 from temporec.metrics.intervals import Difference, paired_difference
@@ -27,11 +28,11 @@ class GateConfig(Config):
         shown: recommendations that each of the two must have shown before their clicks are compared.
     """
 
-    window: PositiveInt = Field(2_000, ge=2_000)
+    window: PositiveInt = Field(default=2_000, ge=2_000)
     patience: PositiveInt = 5
-    margin: float = Field(0.01, ge=0.0, lt=1.0)
-    confidence: float = Field(0.95, gt=0.5, lt=1.0)
-    share: float = Field(0.1, ge=0.0, le=0.5)
+    margin: float = Field(default=0.01, ge=0.0, lt=1.0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1.0)
+    share: float = Field(default=0.1, ge=0.0, le=0.5)
     shown: PositiveInt = 2_000
 
 
@@ -77,9 +78,7 @@ class Gate:
         if len(self) - self._judged < config.window:
             return self._ruling("wait", f"{len(self):,} of {config.window:,} events", None)
         self._judged = len(self)
-        gap = paired_difference(
-            np.asarray(self._challenger), np.asarray(self._champion), confidence=config.confidence
-        )
+        gap = paired_difference(np.asarray(self._challenger), np.asarray(self._champion), confidence=config.confidence)
         allowed = config.margin * float(np.mean(self._champion))
         over = f"over {gap.n:,} events: {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
         if gap.low > 0:
@@ -107,16 +106,17 @@ class Trial:
 
     def __init__(self, current: str, control: str, config: GateConfig | None = None) -> None:
         self.current, self.control, self.config = current, control, config or GateConfig()
-        self._shown: dict[str, dict[Hashable, set[Hashable]]] = {current: {}, control: {}}
-        self._clicked: dict[str, dict[Hashable, set[Hashable]]] = {current: {}, control: {}}
+        self._shown: dict[str, dict[str | int, set[tuple[Any, Any]]]] = {current: {}, control: {}}
+        self._clicked: dict[str, dict[str | int, set[tuple[Any, Any]]]] = {current: {}, control: {}}
+        self._judged = 0  # windows that have been ruled on
 
-    def take(self, feedback: dict[str, object]) -> None:
+    def take(self, feedback: dict[str, Any]) -> None:
         """One record of feedback: version, item, action, and user or request."""
-        version, case = str(feedback.get("version")), feedback.get("user") or feedback.get("request")
+        version, user, request = (feedback.get(name) for name in ("version", "user", "request"))
+        case = request if user is None else user
         seen = self._shown if feedback.get("action") == "shown" else self._clicked
-        if version in seen and isinstance(case, Hashable) and case is not None:
-            what = (str(feedback.get("request")), str(feedback.get("item")))
-            seen[version].setdefault(case, set()).add(what)
+        if version in seen and case is not None:
+            seen[version].setdefault(case, set()).add((request, feedback.get("item")))
 
     def rates(self, version: str) -> tuple[np.ndarray, np.ndarray]:
         """Items shown and clicked by each case."""
@@ -126,16 +126,18 @@ class Trial:
         return table[:, 0], table[:, 1]
 
     def rule(self) -> Ruling:
-        """ "worse": roll back; "better" or "fresher": the trial may end; "wait": not enough feedback yet."""
+        """The verdict each time both have shown so many more: "worse" means back; else "wait" until the trial ends."""
         (a, a_var, a_n), (b, b_var, b_n) = (_ratio(*self.rates(name)) for name in (self.current, self.control))
         counts = f"{a_n:,} shown by {self.current}, {b_n:,} by {self.control}"
-        if min(a_n, b_n) < self.config.shown:
+        window = min(a_n, b_n) // self.config.shown
+        if window <= self._judged:
             return Ruling("wait", counts, a_n + b_n, b, a, float("nan"), float("nan"))
-        reach = _quantile(self.config.confidence) * float(np.sqrt(a_var + b_var))
+        self._judged = window
+        reach = float(norm.ppf(0.5 + self.config.confidence / 2)) * float(np.sqrt(a_var + b_var))
         low, high = a - b - reach, a - b + reach
         over = f"clicks per item shown {a - b:+.4f} [{low:+.4f}, {high:+.4f}] ({counts})"
         verdict: Verdict = "worse" if high < 0 else "better" if low > 0 else "fresher"
-        if verdict == "fresher" and low < -10 * self.config.margin * b and min(a_n, b_n) < 10 * self.config.shown:
+        if verdict == "fresher" and window < self.config.patience:
             verdict = "wait"
         return Ruling(verdict, over, a_n + b_n, b, a, low, high)
 
@@ -148,9 +150,3 @@ def _ratio(shown: np.ndarray, clicked: np.ndarray) -> tuple[float, float, int]:
     rate = float(clicked.sum() / total)
     spread = ((clicked - rate * shown) ** 2).sum() * n / (n - 1)
     return rate, float(spread / total**2), int(total)
-
-
-def _quantile(confidence: float) -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf(0.5 + confidence / 2))

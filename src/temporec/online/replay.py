@@ -22,7 +22,7 @@ __all__ = ["Piece", "Replay", "ReplayConfig", "log_of"]
 class Piece:
     """Events of one user, oldest first; the last `fresh` of them are to be predicted from those before."""
 
-    owner: str  # hash of the user, by which `forget` finds it
+    owner: str  # the user's id as text, by which `forget` finds it
     items: np.ndarray  # int32 [n]
     times: np.ndarray  # int64 [n]
     fresh: int
@@ -39,7 +39,7 @@ class ReplayConfig(Config):
     """
 
     capacity: NonNegativeInt = 100_000
-    newest: float = Field(0.5, ge=0.0, le=1.0)
+    newest: float = Field(default=0.5, ge=0.0, le=1.0)
 
 
 class Replay:
@@ -74,7 +74,7 @@ class Replay:
 
     def draw(self, count: int) -> list[Piece]:
         """`count` different pieces at random, or all that there are."""
-        rows = self._rng.choice(len(self), min(count, len(self)), replace=False) if len(self) else []
+        rows = self._rng.permutation(len(self))[:count].tolist()
         split = len(self._sample)
         return [self._sample[row] if row < split else self._newest[row - split] for row in rows]
 
