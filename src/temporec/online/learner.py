@@ -98,6 +98,7 @@ class Learner:
         name = self.challenger_name or pointer.current
         self.student = Student(self.home, name, config.training, config.replay, config.run)
         self.drift = Drift(config.drift)
+        self._recent: list[float] = []  # NDCG@10 of each event since the last version
         self.champion = _neural(self.home, pointer.current)
         self.challenger = self.student.frozen() if self.challenger_name else None
         self.gate = Gate(config.gate)
@@ -178,7 +179,9 @@ class Learner:
         if self.challenger is not None:
             pair = [figures(each, asked)[0].tolist() for each in (self.champion, self.challenger)]
             self.gate.add(*pair)
-        return figures(self.student.recommender, asked)
+        found = figures(self.student.recommender, asked)
+        self._recent += found[0].tolist()
+        return found
 
     def _decide(self) -> list[str]:
         """Let gate and trial rule, and write the next challenger where it is time."""
@@ -220,7 +223,8 @@ class Learner:
         self.home.prune(self.config.keep)
 
     def _write(self) -> str:
-        metrics = {"prequential_loss": self.drift.level, **self.student.sizes()}
+        known = {} if not self._recent else {"ndcg@10": float(np.mean(self._recent))}
+        metrics, self._recent = {**known, **self.student.sizes()}, []
         name = self.home.add(
             self.student.write, parent=self.pointer.current, log_offset=self.student.offset, metrics=metrics
         )

@@ -60,6 +60,8 @@ class Replay:
     def add(self, pieces: Sequence[Piece]) -> None:
         """Keep these pieces, the oldest first; what leaves the newest ones may stay in the sample."""
         for piece in pieces:
+            if len(piece.items) < 2:
+                continue  # nothing in it can be predicted from what came before
             if len(self._newest) == self._newest.maxlen:
                 old = self._newest.popleft() if self._newest else piece
                 self._keep(old)
@@ -95,10 +97,10 @@ class Replay:
                 "owner": pl.Series([piece.owner for piece in pieces], dtype=pl.String),
                 "newest": np.arange(len(pieces)) >= len(self._sample),
                 "fresh": pl.Series([piece.fresh for piece in pieces], dtype=pl.Int32),
-                "items": pl.Series([piece.items for piece in pieces], dtype=pl.List(pl.Int32)),
-                "times": pl.Series([piece.times for piece in pieces], dtype=pl.List(pl.Int64)),
-                "kinds": pl.Series([piece.kinds for piece in pieces], dtype=pl.List(pl.Int16)),
-                "values": pl.Series([piece.values for piece in pieces], dtype=pl.List(pl.Float32)),
+                "items": _lists([piece.items for piece in pieces], pl.Int32),
+                "times": _lists([piece.times for piece in pieces], pl.Int64),
+                "kinds": _lists([piece.kinds for piece in pieces], pl.Int16),
+                "values": _lists([piece.values for piece in pieces], pl.Float32),
                 "passed": pl.Series([self._passed] * len(pieces), dtype=pl.Int64),
             }
         ).write_parquet(path)
@@ -136,6 +138,10 @@ def log_of(pieces: Sequence[Piece], kinds: tuple[str, ...] = (), has_time: bool 
         value=_joined([piece.values for piece in pieces]),
         has_time=has_time,
     )
+
+
+def _lists(arrays: Sequence[np.ndarray | None], inner: type[pl.DataType]) -> pl.Series:
+    return pl.Series([None if each is None else each.tolist() for each in arrays], dtype=pl.List(inner))
 
 
 def _joined(parts: list[np.ndarray | None]) -> np.ndarray | None:
