@@ -15,7 +15,7 @@ ROOT = "(root)"  # temporec/__init__.py: the table of public names
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"config"}),  # below runtime, because RunOptions is a Config
-    frozenset({"registry", "runtime"}),
+    frozenset({"durable", "registry", "runtime"}),
     frozenset({"data"}),
     frozenset({"metrics"}),
     frozenset({"encoders", "losses"}),

@@ -10,10 +10,11 @@ import torch
 
 from temporec.data.dataset import build_dataset
 from temporec.data.sequences import Sequences
+from temporec.durable import write_atomic, writing
 from temporec.errors import CheckpointError
 from temporec.model import ModelConfig, ModelInputs, SequenceModel
 from temporec.runtime import RunOptions
-from temporec.training.checkpoint import Progress, ResumeFolder, write_atomic, writing
+from temporec.training.checkpoint import Progress, ResumeFolder
 from temporec.training.trainer import Trainer, TrainingConfig
 
 LOG = build_dataset(pl.DataFrame({"user": [u for u in range(9) for _ in range(5)], "item": [*range(1, 10)] * 5}))

@@ -12,8 +12,8 @@ import polars as pl
 
 from temporec import __version__
 from temporec.data.dataset import Dataset, build_dataset
+from temporec.durable import file_hash, fsync_folder, writing
 from temporec.errors import CheckpointError
-from temporec.training.checkpoint import file_hash, fsync_folder, writing
 
 __all__ = ["FORMAT", "load_dataset", "new_folder", "read_manifest", "save_dataset"]
 

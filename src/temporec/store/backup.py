@@ -11,20 +11,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from temporec.durable import fsync
 from temporec.errors import StoreError
 from temporec.store.events import EventLog
 from temporec.store.records import Record, Row, record_of, rows_of
 
-__all__ = ["read_backup", "write_backup"]
+__all__ = ["check_backup", "read_backup", "write_backup"]
 
 FORMAT = 1
+ATTEMPTS = 10
 
 
 def write_backup(log: EventLog, path: Path) -> int:
-    """Copy all records up to now; begun again where a user was forgotten or records were trimmed meanwhile."""
+    """Copy all records up to now; begun again where a user was forgotten or records were trimmed meanwhile.
+
+    Raises:
+        StoreError: the file cannot be written, or users are forgotten all the time.
+    """
     part = path.with_name(f"{path.name}.part")
     try:
-        while True:
+        for _ in range(ATTEMPTS):
             begin, end = log.begin(), log.end()
             with part.open("wb") as file:
                 count = 0
@@ -34,19 +40,14 @@ def write_backup(log: EventLog, path: Path) -> int:
                 os.fsync(file.fileno())
             if log.begin() == begin and not log.read(end, 1, topics=["forget"]):
                 part.replace(path)
-                _sync(path.parent)
+                fsync(path.parent)
                 return count - 2
+        raise StoreError(f"users were forgotten during each of {ATTEMPTS} attempts of a backup; try at a quieter time")
     except OSError as error:
         raise StoreError(f"cannot write the backup {path}: {error.strerror}; look for free space and rights") from None
     finally:
         with suppress(OSError):
             part.unlink()
-
-
-def read_backup(path: Path, log: EventLog) -> int:
-    """Fill an empty log; the file is checked as a whole before anything is stored."""
-    end = _checked(path)
-    return log.load(_records(path), end)
 
 
 def _lines(log: EventLog, end: int) -> Iterator[bytes]:
@@ -68,8 +69,12 @@ def _values(log: EventLog, end: int) -> Iterator[object]:
         yield [record.offset, record.stored, *row]
 
 
-def _checked(path: Path) -> int:
-    """The last offset of a backup that is complete and undamaged."""
+def check_backup(path: Path) -> int:
+    """The last offset of a backup that is complete and undamaged.
+
+    Raises:
+        StoreError: it is not.
+    """
     digest, last, count = hashlib.sha256(), b"", -2
     try:
         with path.open("rb") as file:
@@ -92,18 +97,11 @@ def _checked(path: Path) -> int:
         raise StoreError(f"{path} is no complete backup of an event log, or it is damaged; take another one") from None
 
 
-def _records(path: Path) -> Iterator[Record]:
+def read_backup(path: Path) -> Iterator[Record]:
+    """The records of a backup that was checked."""
     with path.open("rb") as file:
         next(file)
         for line in file:
             if line.startswith(b"["):
                 offset, stored, *row = json.loads(line)
                 yield record_of(offset, stored, Row(*row))
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -102,10 +102,11 @@ class EventLog(ABC):
     @staticmethod
     def restore(path: str | Path, url: str | Path) -> int:
         """Fill the new or empty log at `url`, of any kind, from a backup; how many records came."""
-        from temporec.store.backup import read_backup
+        from temporec.store.backup import check_backup, read_backup
 
+        end = check_backup(Path(path))
         with open_event_log(url) as log:
-            return read_backup(Path(path), log)
+            return log.load(read_backup(Path(path)), end)
 
     def __enter__(self) -> Self:
         return self

@@ -41,6 +41,14 @@ class PostgresLog(SqlLog):
         self._locks = {"write": threading.Lock(), "read": threading.Lock()}
         self._open: dict[str, psycopg.Connection[Any]] = {}
         self._closed = False
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        """Make the tables where they are missing; refuse newer ones, and a server that does not wait for its disk."""
         with self._writing() as base:
             base.execute("SELECT pg_advisory_xact_lock(?)", (LOCK,))
             for statement in filter(str.strip, TABLES.split(";")):
@@ -74,8 +82,8 @@ class PostgresLog(SqlLog):
             try:
                 base = self._open.get(verb)
                 if base is None or base.closed:
-                    options = "-c synchronous_commit=on -c default_transaction_isolation='read\\ committed'"
-                    base = psycopg.connect(self._url, autocommit=True, connect_timeout=PATIENCE, options=options)
+                    base = psycopg.connect(self._url, autocommit=True, connect_timeout=PATIENCE)
+                    base.execute("SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'")
                     self._open[verb] = base
                 yield base
             except psycopg.Error as error:

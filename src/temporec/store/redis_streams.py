@@ -189,9 +189,9 @@ class RedisLog(EventLog):
 
     def append_groups(self, groups: Sequence[Sequence[Record]]) -> list[list[Record] | TemporecError]:
         made = [rows_or_error(group) for group in groups]
-        words: list[str | int] = [
-            word for rows in made if isinstance(rows, list) for word in (len(rows), *_words(rows))
-        ]
+        words: list[str | int] = []
+        for rows in made:
+            words += [len(rows), *_words(rows)] if isinstance(rows, list) else []
         found: Iterator[list[int]] = iter(self._run("append", now(), *words) if any(words) else [[]] * len(words))
         answers: list[list[Record] | TemporecError] = []
         for group, rows in zip(groups, made, strict=True):
@@ -250,8 +250,10 @@ class RedisLog(EventLog):
         with self._said("load"):
             self._base.set(restoring, 1)
         while page := list(islice(records, PAGE)):
-            pairs = zip(page, rows_of(page), strict=True)
-            self._run("load", *(word for r, row in pairs for word in (r.offset, r.stored, *_words([row]))))
+            words: list[str | int] = []
+            for record, row in zip(page, rows_of(page), strict=True):
+                words += [record.offset, record.stored, *_words([row])]
+            self._run("load", *words)
             count += len(page)
         with self._said("load"), self._base.pipeline() as pipe:
             pipe.set(self._key("last"), end).delete(restoring).execute()

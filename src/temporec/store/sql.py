@@ -86,12 +86,10 @@ class SqlLog(EventLog):
         return offsets
 
     def read(self, after: int = 0, limit: int = 1000, topics: Collection[Topic] | None = None) -> list[Record]:
-        values: list[Any]
-        which, values = "", [after, limit]
-        if topics is not None:
-            values: list[Any]
-        which, values = f" AND topic IN ({self.listed})", [after, json.dumps(sorted(topics)), limit]
-        return self._select(f'WHERE "offset" > ?{which} ORDER BY "offset" LIMIT ?', values)
+        if topics is None:
+            return self._select('WHERE "offset" > ? ORDER BY "offset" LIMIT ?', [after, limit])
+        where = f'WHERE "offset" > ? AND topic IN ({self.listed}) ORDER BY "offset" LIMIT ?'
+        return self._select(where, [after, json.dumps(sorted(topics)), limit])
 
     def read_user(self, user: str | int) -> list[Record]:
         return self._select('WHERE "user" = ? ORDER BY "offset"', [user_key(user)])

@@ -17,6 +17,16 @@ from temporec.store.sql import SCHEMA, SqlLog
 __all__ = ["SqliteLog"]
 
 APPLICATION = 0x7E3907EC  # in the file's header: this is an event log of Temporec
+BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+REFUSED = (
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
+MEND = "look for free space and rights"
 PATIENCE = 10.0  # seconds to wait for another process that writes
 TABLES = f"""
 PRAGMA application_id = {APPLICATION};
@@ -86,7 +96,7 @@ class SqliteLog(SqlLog):
             raise StoreError(self._damaged(found))
 
     def _damaged(self, what: object) -> str:
-        return f"{self} is damaged ({what}); restore it: temporec events restore"
+        return f"{self} is damaged ({' '.join(str(what).split())}); restore it: temporec events restore"
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -110,18 +120,17 @@ class SqliteLog(SqlLog):
         """The database's errors as ours."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            if (code := getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise StoreBusyError(f"{self} is kept busy by another process; try again") from None
-            if code == sqlite3.SQLITE_CORRUPT:
-                raise StoreError(self._damaged(error)) from None
-            raise StoreError(f"cannot {verb} {self}: {error}; nothing was changed, look for free space") from None
         except sqlite3.ProgrammingError:
             raise StoreError(f"{self} is closed; open it again") from None
         except sqlite3.DatabaseError as error:
-            raise StoreError(self._damaged(error)) from None
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code in BUSY:
+                raise StoreBusyError(f"{self} is kept busy by another process; try again") from None
+            if code not in REFUSED:
+                raise StoreError(self._damaged(error)) from None
+            raise StoreError(f"cannot {verb} {self}: {error}; nothing was changed, {MEND}") from None
         except OSError as error:
-            raise StoreError(f"cannot {verb} {self}: {error.strerror}; look for free space and rights") from None
+            raise StoreError(f"cannot {verb} {self}: {error.strerror}; {MEND}") from None
 
     def forget(self, user: str | int) -> int:
         """As everywhere; and the WAL, which holds the old pages, is emptied where no reader is in the way."""

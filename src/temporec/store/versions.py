@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from temporec.durable import file_hash, fsync, fsync_folder, write_atomic, writing
 from temporec.errors import CheckpointError, ConfigError, StoreError, UnknownNameError
 from temporec.store.events import now
-from temporec.training.checkpoint import file_hash, fsync_folder, write_atomic, writing
 
 __all__ = ["Home", "Pointer", "VersionInfo"]
 
@@ -110,7 +110,7 @@ class Home:
                 (part / INFO).write_text(json.dumps(info, indent=2), encoding="utf-8")
                 fsync_folder(part)
                 part.replace(target)
-                _sync(self._versions_path)
+                fsync(self._versions_path)
         return name
 
     def folder(self, name: str) -> Path:
@@ -221,11 +221,3 @@ def _link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

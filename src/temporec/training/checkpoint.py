@@ -1,28 +1,24 @@
 """The state of an unfinished run as plain files (safetensors and JSON), replaced atomically."""
 
-import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from temporec.durable import file_hash, fsync_folder, write_atomic, writing
 from temporec.errors import CheckpointError
 from temporec.model import SequenceModel
 from temporec.training.listeners import EpochRecord
 from temporec.training.stopping import EarlyStopping
 
-__all__ = ["Progress", "ResumeFolder", "file_hash", "fsync_folder", "write_atomic", "writing"]
+__all__ = ["Progress", "ResumeFolder"]
 
 FORMAT = 1
 
@@ -137,52 +133,6 @@ class ResumeFolder:
                 f"the unfinished run in {self.root} cannot be resumed ({' '.join(str(error).split())[:200]}); "
                 "use the version and configuration that it was started with, or leave out --resume to start anew"
             ) from None
-
-
-@contextmanager
-def writing(what: Path, part: Path, hint: str = "free space or choose another place") -> Iterator[None]:
-    """On any error in the block remove `part`, a file or a folder; a full disk becomes one `CheckpointError`."""
-    try:
-        yield
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        with suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError | SafetensorError | pl.exceptions.PolarsError):
-            raise CheckpointError(f"cannot write {what}: {' '.join(str(error).split())[:200]}; {hint}") from None
-        raise
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write a small file so that a crash leaves the old or the new text, never a part."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    _fsync(path.parent)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make every file of a folder, and the folder itself, durable."""
-    for path in folder.rglob("*"):
-        _fsync(path)
-    _fsync(folder)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(progress: Progress) -> Progress:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
+from temporec.durable import writing
 from temporec.errors import ConfigError
 from temporec.ranking.filters import Filters
 from temporec.recommend.query import Recommendations
-from temporec.training.checkpoint import writing
 
 __all__ = ["filters_from", "save_frame", "table"]
 
