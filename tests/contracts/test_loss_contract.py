@@ -120,6 +120,21 @@ def test_logq_correction_makes_the_sampled_loss_unbiased_for_the_best_model() ->
     torch.testing.assert_close(sampled, full, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [0.3, 20.0])
+@pytest.mark.parametrize("count", [16, 300])
+def test_chunked_sampled_softmax_equals_autograd(scale: float, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fast path against its slow twin, which a bias of zeros takes; some negatives are targets, some come twice."""
+    monkeypatch.setattr("temporec.losses.sampled_softmax._ROWS", 7)
+    hidden, table, targets, _ = inputs(scale)
+    negatives = Negatives(torch.randint(1, V, (count,)), torch.randn(V).log_softmax(0))
+    loss = build("sampled_softmax")
+    found = [loss(hidden, table, targets, bias, negatives) for bias in (None, torch.zeros(V))]
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
+    fast, slow = (torch.autograd.grad(3 * each, (hidden, table)) for each in found)
+    for mine, theirs in zip(fast, slow, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=2e-6 * scale)
+
+
 def test_bf16_buffers_stay_close_to_fp32() -> None:
     hidden, table, targets, _ = inputs(0.5)
     loss = build("cross_entropy")

@@ -5,7 +5,10 @@ from typing import Annotated
 import typer
 
 from temporec import __version__
-from temporec.cli import compare, demo, describe, doctor, evaluate, explain, fit, recommend, serve, similar, verify
+from temporec.cli import (
+    compare, demo, describe, doctor, evaluate, explain, fit, learn, recommend, serve, similar, verify,
+)  # fmt: skip
+from temporec.cli.models import models
 from temporec.cli.tokens import tokens
 
 __all__ = ["app", "run"]
@@ -18,8 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, serve, verify):
+for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, serve, learn, verify):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
+app.add_typer(models, name="models")
 app.add_typer(tokens)
 
 

@@ -1,0 +1,71 @@
+"""Items that come while a model learns: at the end of the catalog, with a row of their own from the first event on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from temporec.data.dataset import Dataset
+from temporec.model import grown
+from temporec.online.continue_training import Continuation, rows_of_neighbours
+from temporec.online.replay import Piece
+from temporec.recommend.cold import ColdItems, TextMap
+from temporec.recommend.recommender import NeuralRecommender
+
+__all__ = ["extend", "refit_texts", "start_new_items"]
+
+
+def extend(recommender: NeuralRecommender, items: pl.DataFrame) -> NeuralRecommender:
+    """A recommender that also has the items that were not in the catalog; nothing that was learned changes.
+
+    Unlike `NeuralRecommender.add_items` it takes items that no text can place: their rows start with their events.
+    """
+    catalog, size = recommender.catalog.extend(items), recommender.catalog.size
+    if catalog.size == size or recommender.inputs is None:
+        return recommender
+    inputs, cold, old = recommender.inputs, recommender.cold, recommender.dataset
+    new = catalog.restrict(np.arange(size, catalog.size))
+    has_texts = cold is not None or inputs.model.vectors is not None
+    texts = inputs.vectors.transform_catalog(new) if has_texts else np.zeros((len(new), 0), np.float32)
+    inputs = inputs.extended(catalog, texts)
+    return NeuralRecommender(
+        grown(recommender.model, inputs.model),
+        Dataset(old.interactions, catalog, old.described),
+        recommender.exclude_seen,
+        inputs,
+        None if cold is None else cold.extended(texts),
+    )
+
+
+def start_new_items(training: Continuation, recommender: NeuralRecommender, pieces: Sequence[Piece]) -> np.ndarray:
+    """Give items with their first events a row: the one of their text, else that of the items beside them.
+
+    Returns:
+        Their numbers.
+    """
+    met = np.unique(np.concatenate([piece.items[len(piece.items) - piece.fresh :] for piece in pieces]))
+    new: np.ndarray = met[training.counts[met] == 0]
+    if not len(new):
+        return new
+    table = training.model.item_table().detach().cpu()
+    known = np.ones(len(table), dtype=bool)
+    known[new] = False
+    rows = rows_of_neighbours(table, pieces, known, training.model.config.ids.std, training.options.seed)
+    if (cold := recommender.cold) is not None:
+        told = cold.texts[new - 1].any(axis=1)
+        rows[torch.from_numpy(told)] = cold.text_map(cold.texts[new[told] - 1])
+        trained = cold.trained.copy()
+        trained[new - 1] = True
+        recommender.cold = ColdItems(cold.text_map, cold.texts, trained, cold.offset, cold.after)
+    training.start_rows(new, rows)
+    return new
+
+
+def refit_texts(cold: ColdItems | None, table: Tensor) -> ColdItems | None:
+    """The map from texts to rows, fitted again to a table that has learned since."""
+    if cold is None:
+        return None
+    text_map = TextMap.fit(cold.texts, table, cold.trained, cold.text_map.neighbours)
+    return cold if text_map is None else ColdItems(text_map, cold.texts, cold.trained, cold.offset, cold.after)
