@@ -19,6 +19,7 @@ TINY = {
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
+    "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
@@ -41,6 +42,7 @@ FIGURES = {
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
     "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
+    "joint_text": {"users", "items", "events", "ways"},
     "text_speed": {
         "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
         "seconds_of_100_000_equal_texts",
@@ -53,6 +55,7 @@ BARS = {
     "calibration": 0,
     "cold_items": 2,
     "data_speed": 2,
+    "joint_text": 0,
     "recommend_speed": 2,
     "startup": 3,
     "text_speed": 2,

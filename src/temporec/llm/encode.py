@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from temporec import registry
 from temporec.data.text_encoder import TextEncoder
+from temporec.data.trainable_texts import TrainableTexts, TuneConfig
 from temporec.errors import DataError, MissingExtraError, ReadError
 from temporec.llm.batches import BatchRunner
 from temporec.llm.cache import cache_key, fingerprint
@@ -136,6 +138,11 @@ class HuggingFaceEncoder(HubModel, CachedTextEncoder):
     @cached_property
     def model(self) -> Any:
         """The SentenceTransformer, loaded when the first text needs it."""
+        model = self.load()
+        return model.to(torch.bfloat16) if self.options.resolve_precision() == "bf16" else model
+
+    def load(self) -> Any:
+        """A new SentenceTransformer in fp32."""
         from sentence_transformers import SentenceTransformer
 
         device = self.options.resolve_device()
@@ -154,7 +161,17 @@ class HuggingFaceEncoder(HubModel, CachedTextEncoder):
             )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        return model.to(torch.bfloat16) if self.options.resolve_precision() == "bf16" else model
+        return model
+
+    def trainable(self, texts: Sequence[str], config: TuneConfig, seed: int = 0) -> TrainableTexts:
+        from temporec.llm.tune import TunedTexts
+
+        return TunedTexts(self.load(), [_clean(text) for text in texts], config, seed)
+
+    def tuned(self, config: TuneConfig, weights: Mapping[str, Tensor]) -> TextEncoder:
+        from temporec.llm.tune import TunedEncoder
+
+        return TunedEncoder(self, config, weights)
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         return np.asarray(self.model.encode(texts, batch_size=len(texts), show_progress_bar=False))

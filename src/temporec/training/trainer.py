@@ -96,7 +96,7 @@ class Trainer:
                 model.train()
                 batches = sequences.batches(self.options.seed, progress.epoch, skip=progress.step)
                 for batch in batches:
-                    self._before_step(optimizer, progress, sequences)
+                    self._before_step(model, optimizer, progress, sequences)
                     negatives = None if sampler is None else sampler.draw(model.criterion.needs.negatives, device)
                     with fabric.autocast():  # on one device Fabric does not wrap `loss` itself
                         loss = wrapped.loss(batch.to(device), negatives)
@@ -109,11 +109,10 @@ class Trainer:
                 value = accuracy = None
                 if validate is not None and progress.epoch >= self.config.validate_from:
                     with self._averaged(model, progress.average):
+                        self._renew(model)
                         value, accuracy = validate(model.eval())
                         if stopping.update(value, progress.epoch):
-                            progress.best = {
-                                name: tensor.detach().clone() for name, tensor in model.state_dict().items()
-                            }
+                            progress.best = _copy(model)
                 progress.end_epoch((value, accuracy), seconds, stopping)
                 self._save(progress, model, optimizer, force=True)
                 self.listener.epoch(progress.records[-1])
@@ -122,9 +121,12 @@ class Trainer:
 
     def _optimizer(self, model: SequenceModel) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
-        return kind(
-            model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.98), fused=True
-        )
+        live = [] if model.live is None else list(model.live.parameters())
+        rest = [weight for weight in model.parameters() if all(weight is not each for each in live)]
+        groups: list[dict[str, Any]] = [{"params": rest, "share": 1.0}]
+        if model.live is not None:
+            groups.append({"params": live, "share": model.live.config.encoder_lr / self.config.lr})
+        return kind(groups, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.98), fused=True)
 
     def _sampler(self, model: SequenceModel, sequences: Sequences) -> "_Draw | None":
         if not model.criterion.needs.negatives:
@@ -138,17 +140,25 @@ class Trainer:
         if self.folder is not None and self.folder.exists():
             progress = self.folder.load(model, optimizer)
         elif self.config.average:
-            progress.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            progress.average = _copy(model)
         self.progress = progress
         return progress
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, progress: Progress, sequences: Sequences) -> None:
+    def _renew(self, model: SequenceModel) -> None:
+        for done, total in model.renew():
+            self.listener.renew(done, total)
+
+    def _before_step(
+        self, model: SequenceModel, optimizer: torch.optim.Optimizer, progress: Progress, sequences: Sequences
+    ) -> None:
         if progress.steps_per_epoch == 0:
             progress.steps_per_epoch = sequences.count(self.options.seed, progress.epoch)
         total = progress.steps_per_epoch * self.config.epochs if self.config.cosine else None
         done = progress.total_steps
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.lr, done, self.config.warmup, total)
+            group["lr"] = group["share"] * learning_rate(self.config.lr, done, self.config.warmup, total)
+        if model.live is not None and done and done % model.live.config.refresh == 0:
+            self._renew(model)
         torch.manual_seed(generator(self.options.seed, progress.epoch, progress.step, 7).initial_seed())
 
     def _after_step(
@@ -181,7 +191,7 @@ class Trainer:
         if average is None:
             yield
             return
-        own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        own = _copy(model)
         model.load_state_dict(average)
         try:
             yield
@@ -192,7 +202,13 @@ class Trainer:
         weights = progress.best if progress.best is not None else progress.average
         if weights is not None:
             model.load_state_dict(weights)
+        if progress.best is None:
+            self._renew(model)
         model.eval()
+
+
+def _copy(model: SequenceModel) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 class _Draw:
