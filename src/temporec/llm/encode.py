@@ -20,7 +20,7 @@ from temporec.llm.cache import cache_key, fingerprint
 from temporec.runtime import RunOptions
 
 __all__ = [
-    "CachedTextEncoder", "CallableEncoder", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
+    "CachedTextEncoder", "CallableEncoder", "HubModel", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
     "local_model", "quiet_loading", "require",
 ]  # fmt: skip
 
@@ -102,8 +102,22 @@ def _clean(text: str) -> str:
     return text[:LONGEST].encode("utf-8", "replace").decode("utf-8").replace("\0", " ").strip()
 
 
+class HubModel:
+    """A model by hub name or local folder: where it lies, and which weights it has."""
+
+    name: str
+
+    @cached_property
+    def folder(self) -> Path:
+        return local_model(self.name)
+
+    @cached_property
+    def identity(self) -> str:
+        return f"{Path(self.name).name}:{fingerprint(self.folder)}"
+
+
 @registry.register("text_encoder", "huggingface")
-class HuggingFaceEncoder(CachedTextEncoder):
+class HuggingFaceEncoder(HubModel, CachedTextEncoder):
     """Any sentence-transformers or transformers model, by hub name or local folder; plain ones are mean-pooled.
 
     Reimers & Gurevych 2019. Nothing in a model folder is executed.
@@ -118,14 +132,6 @@ class HuggingFaceEncoder(CachedTextEncoder):
         super().__init__(name, runner)
         require("sentence_transformers", "sentence-transformers")
         self.options = options or RunOptions()
-
-    @cached_property
-    def folder(self) -> Path:
-        return local_model(self.name)
-
-    @cached_property
-    def identity(self) -> str:
-        return f"{Path(self.name).name}:{fingerprint(self.folder)}"
 
     @cached_property
     def model(self) -> Any:

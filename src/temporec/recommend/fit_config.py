@@ -11,6 +11,7 @@ from temporec.data.split import Target
 from temporec.model import ModelConfig, by_kind
 from temporec.recommend.cold import ColdConfig
 from temporec.recommend.inputs import CooccurrenceConfig
+from temporec.recommend.profile_encoder import ProfileConfig
 from temporec.recommend.texts import TextConfig
 from temporec.training.trainer import TrainingConfig
 
@@ -40,6 +41,7 @@ class FitConfig(ModelConfig):
     cooccurrence: CooccurrenceConfig = CooccurrenceConfig()
     cold: ColdConfig = Field(default_factory=lambda: ColdConfig.of({}))
     features: FeatureConfig = FeatureConfig()  # of the items, off unless columns are named
+    profiles: ProfileConfig = Field(default_factory=lambda: ProfileConfig.of({}))  # of users, from a users table
     augment: AugmentConfig = Field(default_factory=lambda: AugmentConfig.of({}))  # of the training histories, off
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig.of({}))
     target: Target = "next_event"

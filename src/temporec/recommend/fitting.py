@@ -21,6 +21,7 @@ from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import Inputs, build_inputs
 from temporec.recommend.neighbours import neighbour_table
+from temporec.recommend.profile_fit import fit_profiles
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.transfer import Source
 from temporec.runtime import RunOptions, random_state
@@ -61,6 +62,7 @@ def fit_recommender(
     if vectors is not None and config.recommender.kind == "neural":
         cold = fit_cold_items(model, train, vectors, config.cold, valid)
     recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
+    recommender.profiles = fit_profiles(recommender, train, config, options.seed)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 

@@ -25,6 +25,7 @@ from temporec.recommend.base import Recommender
 from temporec.recommend.cold import ColdItems
 from temporec.recommend.fit_config import FitConfig, NeuralConfig, RecommenderConfig
 from temporec.recommend.inputs import Inputs
+from temporec.recommend.profiles import Profiles
 from temporec.recommend.query import Query
 
 __all__ = ["NeuralRecommender"]
@@ -118,8 +119,21 @@ class NeuralRecommender(Recommender):
             return self._table
         return torch.cat([self._table, histories.extra.to(self._table)])
 
+    def known(self, users: np.ndarray) -> Histories:
+        found = super().known(users)
+        if self.profiles is None:
+            return found
+        return self.profiles.put_known(found, self.users.decode(users), self.catalog.size)
+
     def histories(self, queries: Sequence[Query]) -> Histories:
-        """The events of some queries, with their kinds and values."""
+        """The events of some queries, with their kinds and values; a profile stands before them."""
+        if self.profiles is None:
+            return self._events_of(queries)
+        new = [query.user not in self.users and bool(self.profiles.of(query)) for query in queries]
+        made = self._events_of([replace(q, user=None) if n else q for q, n in zip(queries, new, strict=True)])
+        return self.profiles.put_first(made, queries, self.catalog.size)
+
+    def _events_of(self, queries: Sequence[Query]) -> Histories:
         made, known = super().histories(queries), self.log
         if made.users is None or not len(self.model.events):
             return made
@@ -230,6 +244,8 @@ class NeuralRecommender(Recommender):
         save_file(weights, folder / "model.safetensors")
         if self.cold is not None:
             self.cold.save(folder)
+        if self.profiles is not None:
+            self.profiles.save(folder)
         own = {"config": self.model.config.to_dict(), "exclude_seen": self.exclude_seen}
         plain = {**own, **self.inputs.save(folder)}
         (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
@@ -243,6 +259,8 @@ class NeuralRecommender(Recommender):
             inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
             model = cls.saved_model(config, inputs, dataset, folder)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-            return cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
+            made = cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
+            made.profiles = Profiles.load(folder)
+            return made
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None
