@@ -23,9 +23,9 @@ __all__ = ["fit_profiles"]
 _FEWEST = 10  # users with events and a row in the table
 _LENGTHS = (0, 1, 2, 3, 5, 10, 20)  # of histories for which a profile is tried
 _TARGETS = 10  # events after such a history
-_STEPS, _CHECK, _PATIENCE = 300, 10, 3  # of learning: at most; between looks at the held-out users; looks without gain
-_HIDDEN = 0.3  # of the columns of a user in each step, so that half a profile is read too
-_RATE = 0.3  # of Adam, beside the size of an entry of the item table
+_STEPS, _CHECK, _PATIENCE = 200, 10, 5  # of learning: at most; between looks at the held-out users; looks without gain
+_HIDDEN = 0.25  # of the users of a step show about half of their columns, so that a part of a profile is read too
+_RATE = 0.4  # of Adam, beside the size of an entry of the item table; falls to 0
 _ROWS, _CELLS = 512, 2**24  # users of one step, and users x items
 
 
@@ -101,10 +101,11 @@ class _Task:
         best, kept, at = np.inf, free.detach().clone(), 0
         for step in range(1, steps + 1):
             some = draw.choice(places, rows, replace=False)
-            shown = draw.random((rows, self.groups.max(initial=0) + 1)) >= _HIDDEN
+            shown = draw.random((rows, self.groups.max(initial=0) + 1)) >= 0.5 * (draw.random((rows, 1)) < _HIDDEN)
             features = self.features[torch.from_numpy(some)] * torch.from_numpy(shown[:, self.groups])
             loss = self.loss(some, features @ free[:-1] * self.size + free[-1] * self.size)
             (free.grad,) = torch.autograd.grad(loss, [free])
+            optimizer.param_groups[0]["lr"] = _RATE * (1.0 - step / _STEPS)
             optimizer.step()
             if held is None or step % _CHECK:
                 continue
