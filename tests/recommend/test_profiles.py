@@ -16,6 +16,7 @@ from temporec.errors import CheckpointError, ColumnError, ConfigError, DataError
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
+from temporec.recommend.live import Live
 from temporec.recommend.profile_encoder import ProfileConfig, ProfileEncoder
 from temporec.recommend.query import Query, Words
 from temporec.recommend.recommender import NeuralRecommender
@@ -167,6 +168,18 @@ def test_what_is_missing_or_unseen_says_nothing(model: NeuralRecommender) -> Non
     assert np.array_equal(known[0], known[1])
     mixed = encoder(encoder.frame([{"town": "Paris", "age": 30}, {"age": 30}]))
     assert np.array_equal(mixed[0], mixed[1])
+
+
+def test_a_live_recommender_answers_as_the_plain_one(model: NeuralRecommender, tmp_path: Path) -> None:
+    model.save(tmp_path / "shop")
+    live, plain = Live(Recommender.load(tmp_path / "shop")), Recommender.load(tmp_path / "shop")
+    for until in (1, 9):
+        for each in (live.recommender, plain):
+            assert each.profiles is not None
+            each.profiles = replace(each.profiles, until=until)
+        for query in (Query(user=NEW), Query(user=3), Query(profile={"town": "Rome"}), Query(user=NEW, words="mug")):
+            mine, own = live.recommend(query), plain.recommend(query)
+            assert (mine.user, mine.source, mine.ids) == (own.user, own.source, own.ids), query
 
 
 class TestBadInput:

@@ -155,9 +155,10 @@ class Live:
     def recommend_batch(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
         answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
-        plain = [i for i, query in enumerate(queries) if not query.events]
+        alone = [bool(query.events) or self._has_profile(query) for query in queries]
+        plain = [i for i, own in enumerate(alone) if not own]
         groups = [plain] if plain else []
-        groups += [[i] for i, query in enumerate(queries) if query.events]
+        groups += [[i] for i, own in enumerate(alone) if own]
         for rows in groups:
             try:
                 found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
@@ -169,6 +170,8 @@ class Live:
 
     def _answers(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Several queries without events of their own, or a single one."""
+        if self._has_profile(queries[0]):
+            return [replace(self.recommender.recommend(self._whole(queries[0])), user=queries[0].user)]
         numbers = [self.log.number(query.user) for query in queries]
         histories = self._histories(queries, numbers)
         scores = self._scores(histories, numbers)
@@ -186,6 +189,18 @@ class Live:
             else self._listed(query, values[i], items[i], total[i], known[i])
             for i, query in enumerate(queries)
         ]
+
+    def _has_profile(self, query: Query) -> bool:
+        """Whether a profile may count: one is given, or the users table has one and the history is short."""
+        known, events = self.recommender.profiles, len(self.log.events(self.log.number(query.user))[0])
+        return query.profile is not None or (known is not None and known.counts(query, events + len(query.events)))
+
+    def _whole(self, query: Query) -> Query:
+        """The query with all that is known of its user in it, and without what is absent."""
+        known = self.recommender.profiles
+        profile = query.profile if known is None else known.of(query) or None
+        history = [*(() if query.user is None else self.history(query.user)), *query.history]
+        return replace(query, user=None, history=history, profile=profile, filters=self._shown(query.filters))
 
     def _own_answer(self, query: Query, scores: Tensor, known: bool) -> Recommendations | TemporecError:
         """The answer to a query that not all items may be in."""
@@ -251,9 +266,7 @@ class Live:
 
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not."""
-        query = query or Query(**fields)
-        whole = replace(query, user=None, history=[*self.history(query.user), *query.history]) if query.user else query
-        return self.recommender.explain(item, replace(whole, filters=self._shown(query.filters)))
+        return self.recommender.explain(item, self._whole(query or Query(**fields)))
 
     def _shown(self, filters: Filters) -> Filters:
         blocked = [*filters.blocked, *(self._ids[number - 1] for number in sorted(self.absent))]
