@@ -317,7 +317,9 @@ made.recommender.save(sys.argv[5])
 
 def run(bert: Path, mode: str, work: Path, out: Path, kill_after: float | None = None) -> bool:
     """One process; True if it came to its end."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *map(str, (Path(__file__).parent, bert, mode, work, out))])
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, (Path(__file__).parent, bert, mode, work, out))]
+    )
     if kill_after is not None:
         deadline = time.monotonic() + 120
         while not (work / "current").exists() and time.monotonic() < deadline and process.poll() is None:

@@ -18,7 +18,7 @@ from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.recommend.live import Live
 from temporec.recommend.profile_encoder import ProfileConfig, ProfileEncoder
-from temporec.recommend.query import Query, Recommendations, Words
+from temporec.recommend.query import Query, Words
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.texts import TextConfig
 from temporec.runtime import RunOptions
@@ -170,6 +170,18 @@ def test_what_is_missing_or_unseen_says_nothing(model: NeuralRecommender) -> Non
     assert np.array_equal(mixed[0], mixed[1])
 
 
+def test_a_live_recommender_answers_as_the_plain_one(model: NeuralRecommender, tmp_path: Path) -> None:
+    model.save(tmp_path / "shop")
+    live, plain = Live(Recommender.load(tmp_path / "shop")), Recommender.load(tmp_path / "shop")
+    for until in (1, 9):
+        for each in (live.recommender, plain):
+            assert each.profiles is not None
+            each.profiles = replace(each.profiles, until=until)
+        for query in (Query(user=NEW), Query(user=3), Query(profile={"town": "Rome"}), Query(user=NEW, words="mug")):
+            mine, own = live.recommend(query), plain.recommend(query)
+            assert (mine.user, mine.source, mine.ids) == (own.user, own.source, own.ids), query
+
+
 class TestBadInput:
     def test_requests(self, model: NeuralRecommender) -> None:
         with pytest.raises(
@@ -214,17 +226,3 @@ class TestBadInput:
         coded = ProfileEncoder.fit(people().with_columns(pl.col("member").cast(pl.Int8)), ProfileConfig.of(
             {"columns": "member", "categories": "member"}), TextConfig())  # fmt: skip
         assert coded(coded.frame([{"member": 1}, {"member": "1"}, {"member": 7}])).shape == (3, 2)
-
-
-def test_a_live_recommender_knows_profiles(model: NeuralRecommender, tmp_path: Path) -> None:
-    model.save(tmp_path / "model")
-    live, plain = Live(Recommender.load(tmp_path / "model")), Recommender.load(tmp_path / "model")
-    known = plain.users.decode([0])[0]
-    queries = [
-        Query(user=NEW), Query(profile={"town": TOWNS[0]}), Query(user=NEW, profile={"town": "Lima", "wish": WANTS[2]}),
-        Query(user=known), Query(user=known, words="a warm lamp"),
-    ]  # fmt: skip
-    for query, answer in zip(queries, live.recommend_batch(queries), strict=True):
-        assert isinstance(answer, Recommendations)
-        assert answer.ids == plain.recommend(query).ids
-        assert answer.source == "model"

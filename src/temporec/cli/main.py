@@ -6,7 +6,18 @@ import typer
 
 from temporec import __version__
 from temporec.cli import (
-    compare, demo, describe, doctor, evaluate, explain, fit, learn, recommend, serve, similar, verify,
+    compare,
+    demo,
+    describe,
+    doctor,
+    evaluate,
+    explain,
+    fit,
+    learn,
+    recommend,
+    serve,
+    similar,
+    verify,
 )  # fmt: skip
 from temporec.cli.models import models
 from temporec.cli.tokens import tokens

@@ -232,9 +232,8 @@ class Recommender(ABC):
     def _events(self, query: Query, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         items, times = np.zeros(0, np.int32), np.zeros(0, np.int64)
         if query.user in self.users:
-            number = int(self.users.encode([query.user])[0])
-            span = slice(self.log.offsets[number], self.log.offsets[number + 1])
-            items, times = self.log.items[span], self.log.times[span]
+            own = self.log.rows(self._user_numbers([query]))
+            items, times = own.items, own.times
         elif query.user is not None and not query.history and query.words is None:
             raise UnknownIdError(
                 f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user "

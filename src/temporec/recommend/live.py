@@ -156,9 +156,10 @@ class Live:
     def recommend_batch(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
         answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
-        plain = [i for i, query in enumerate(queries) if not query.events]
+        alone = [bool(query.events) or query.profile is not None for query in queries]
+        plain = [i for i, own in enumerate(alone) if not own]
         groups = [plain] if plain else []
-        groups += [[i] for i, query in enumerate(queries) if query.events]
+        groups += [[i] for i, own in enumerate(alone) if own]
         for rows in groups:
             try:
                 found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
@@ -187,6 +188,13 @@ class Live:
             else self._listed(query, values[i], items[i], total[i], known[i])
             for i, query in enumerate(queries)
         ]
+
+    def _whole(self, query: Query) -> Query:
+        """The query with all that is known of its user in it, and without what is absent."""
+        known = self.recommender.profiles
+        profile = query.profile if known is None else known.of(query) or None
+        history = [*(() if query.user is None else self.history(query.user)), *query.history]
+        return replace(query, user=None, history=history, profile=profile, filters=self._shown(query.filters))
 
     def _own_answer(self, query: Query, scores: Tensor, known: bool) -> Recommendations | TemporecError:
         """The answer to a query that not all items may be in."""
@@ -264,11 +272,6 @@ class Live:
     def with_reasons(self, query: Query, answer: Recommendations) -> Recommendations:
         """The answer to a query with `why` beside every item."""
         return with_reasons(self.recommender, self._whole(query), answer)
-
-    def _whole(self, query: Query) -> Query:
-        """The query with all that is known of its user in its history, and without absent items."""
-        known = [] if query.user is None else self.history(query.user)
-        return replace(query, user=None, history=[*known, *query.history], filters=self._shown(query.filters))
 
     def _shown(self, filters: Filters) -> Filters:
         blocked = [*filters.blocked, *(self._ids[number - 1] for number in sorted(self.absent))]

@@ -22,11 +22,12 @@ __all__ = ["fit_profiles"]
 
 _FEWEST = 10  # users with events and a row in the table
 _LENGTHS = (0, 1, 2, 3, 5, 10, 20)  # of histories for which a profile is tried
+_CLEAR = 2.5  # standard errors of a difference
 _TARGETS = 10  # events after such a history
-_STEPS, _CHECK, _PATIENCE = 300, 10, 3  # of learning: at most; between looks at the held-out users; looks without gain
-_HIDDEN = 0.3  # of the columns of a user in each step, so that half a profile is read too
-_RATE = 0.3  # of Adam, beside the size of an entry of the item table
-_ROWS, _CELLS = 512, 2**24  # users of one step, and users x items
+_STEPS, _CHECK, _PATIENCE = 200, 10, 5  # of learning: at most; between looks at the held-out users; looks without gain
+_HIDDEN = 0.25  # of the users of a step show about half of their columns, so that a part of a profile is read too
+_RATE = 0.4  # of Adam, beside the size of an entry of the item table; falls to 0
+_ROWS, _CELLS = 1024, 2**23  # users of one step, and users x items
 
 
 def fit_profiles(recommender: NeuralRecommender, train: Dataset, config: FitConfig, seed: int) -> Profiles | None:
@@ -101,10 +102,11 @@ class _Task:
         best, kept, at = np.inf, free.detach().clone(), 0
         for step in range(1, steps + 1):
             some = draw.choice(places, rows, replace=False)
-            shown = draw.random((rows, self.groups.max(initial=0) + 1)) >= _HIDDEN
+            shown = draw.random((rows, self.groups.max(initial=0) + 1)) >= 0.5 * (draw.random((rows, 1)) < _HIDDEN)
             features = self.features[torch.from_numpy(some)] * torch.from_numpy(shown[:, self.groups])
             loss = self.loss(some, features @ free[:-1] * self.size + free[-1] * self.size)
             (free.grad,) = torch.autograd.grad(loss, [free])
+            optimizer.param_groups[0]["lr"] = _RATE * (1.0 - step / _STEPS)
             optimizer.step()
             if held is None or step % _CHECK:
                 continue
@@ -153,7 +155,7 @@ class _Task:
         return _Targets(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
 
     def judge(self, held: np.ndarray, weight: Tensor) -> tuple[int, str]:
-        """For how short histories a profile ranks better than none, by more than two standard errors; and in words."""
+        """For how short histories a profile ranks clearly better than none, and clearly worse for no shorter ones."""
         until, said = 0, ""
         lengths = self.recommender.log.lengths[self.users]
         for i, n in enumerate(_LENGTHS):
@@ -162,15 +164,16 @@ class _Task:
                 break
             without, own = self.figures(places, n, None), self.figures(places, n, weight)
             gain = own - without
-            better = gain.mean() > 2 * gain.std() / np.sqrt(len(gain))
+            clear = gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-9)
             if n == 0:
                 said = (
                     f"Profiles: NDCG@10 for {len(places):,} held-out users without events {own.mean():.4f}, by "
                     f"popularity {without.mean():.4f}; "
                 )
-            if not better:
+            if clear < -_CLEAR:
                 break
-            until = _LENGTHS[min(i + 1, len(_LENGTHS) - 1)]
+            if clear > _CLEAR:
+                until = (*_LENGTHS, n)[i + 1]
         worth = (
             f"a profile counts while a history has fewer than {until} event(s)" if until else "profiles do not count"
         )

@@ -49,6 +49,10 @@ class Profiles:
             known = self.table.row(int(self.users.encode([query.user])[0]), named=True)
         return {**known, **(query.profile or {})}
 
+    def counts(self, query: Query, events: int) -> bool:
+        """Whether a profile of who asks is there, and counts beside so many events."""
+        return events < self.until and bool(self.of(query))
+
     def vectors(self, frame: pl.DataFrame) -> Tensor:
         """Vectors [n, D] of events that say what these rows say."""
         features = torch.from_numpy(self.encoder(frame))
@@ -62,12 +66,11 @@ class Profiles:
         """
         asked, rows = [], []
         for place, query in enumerate(queries):
-            profile = self.of(query)
             if query.profile:
                 self.encoder.check(query.profile, self.encoder.frame([query.profile]))
-            if profile and histories.lengths[place] < self.until:
+            if self.counts(query, int(histories.lengths[place])):
                 rows.append(place)
-                asked.append(profile)
+                asked.append(self.of(query))
         if not rows:
             return histories
         return prepended(histories, np.asarray(rows), self.vectors(self.encoder.frame(asked)), size)
