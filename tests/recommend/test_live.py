@@ -16,8 +16,8 @@ from temporec.ranking.filters import Filters
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
-from temporec.recommend.live import Live, user_hash
-from temporec.recommend.live_log import LogEvent
+from temporec.recommend.live import Live
+from temporec.recommend.live_log import LogEvent, user_hash
 from temporec.recommend.query import Query
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.snapshot import restore_snapshot, save_snapshot

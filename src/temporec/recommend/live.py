@@ -22,20 +22,15 @@ from temporec.ranking.topk import top_k
 from temporec.recommend.base import Recommender
 from temporec.recommend.explain import with_reasons
 from temporec.recommend.explanation import Explanation
-from temporec.recommend.live_log import LiveLog, LogEvent
+from temporec.recommend.live_log import LiveLog, LogEvent, user_hash
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.state import UserStates
 
-__all__ = ["Live", "user_hash"]
+__all__ = ["Live"]
 
 _NO_FILTERS = Filters()
 _WARM = 256
-
-
-def user_hash(user: Id) -> str:
-    """What stands for a forgotten user."""
-    return hashlib.sha256(str(user).encode()).hexdigest()
 
 
 class Live:
@@ -67,8 +62,11 @@ class Live:
         self._ids = rec.catalog.vocabulary.ids.to_list()
         self._titles = rec.catalog.titles(np.arange(1, rec.catalog.size))
         self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
-        self._counts = self.log.counts(rec.catalog.size)
-        rec.popularity = log_popularity(self._counts)
+        self._count()
+
+    def _count(self) -> None:
+        self._counts = self.log.counts(self.catalog.size)
+        self.recommender.popularity = log_popularity(self._counts)
 
     @property
     def catalog(self) -> Catalog:
@@ -96,9 +94,9 @@ class Live:
         """Drop a user's events and state; how many events there were. What the weights have learned stays."""
         if self.states is not None:
             self.states.drop(self.log.number(user))
-        np.subtract.at(self._counts, self.log.events(self.log.number(user))[0], 1)
-        self.recommender.popularity = log_popularity(self._counts)
-        return self.log.forget(user)
+        count = self.log.forget(user)
+        self._count()
+        return count
 
     def forget_hashed(self, wanted: str) -> None:
         """The same where only `user_hash` of the user is known, as in a log that is read again."""
@@ -132,7 +130,7 @@ class Live:
 
     def remove_items(self, items: Sequence[Id]) -> None:
         """These items are not shown until they are put again; histories keep them."""
-        self.absent |= set(self.catalog.vocabulary.encode(items).tolist())
+        self.absent.update(self.catalog.vocabulary.encode(items).tolist())
         self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
 
     def history(self, user: Id) -> list[Event]:
@@ -156,11 +154,9 @@ class Live:
     def recommend_batch(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
         answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
-        alone = [bool(query.events) or query.profile is not None for query in queries]
-        plain = [i for i, own in enumerate(alone) if not own]
-        groups = [plain] if plain else []
-        groups += [[i] for i, own in enumerate(alone) if own]
-        for rows in groups:
+        alone = [i for i, query in enumerate(queries) if query.events or query.profile is not None]
+        together = sorted(set(range(len(queries))).difference(alone))
+        for rows in [*([together] if together else []), *([i] for i in alone)]:
             try:
                 found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
             except TemporecError as error:
@@ -200,7 +196,7 @@ class Live:
         """The answer to a query that not all items may be in."""
         try:
             mask = self.recommender.mask(query, np.zeros(0, np.int32))
-            return self.recommender.answer(scores, mask, query, _source(known))
+            return self.recommender.answer(scores, mask, query, "model" if known else "popularity")
         except TemporecError as error:
             return error
 
@@ -212,7 +208,7 @@ class Live:
             for item, score, chance in list(rows)[: query.k]
             if score > -np.inf
         ]
-        return Recommendations(tuple(made), query.user, _source(known))
+        return Recommendations(tuple(made), query.user, "model" if known else "popularity")
 
     def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> tuple[Histories, list[int]]:
         """What is known of the users, and behind it the events that a single query brings.
@@ -295,10 +291,6 @@ class Live:
     def digest(self, user: Id) -> str:
         """A hash of a user's history."""
         return hashlib.sha256(json.dumps([str(event) for event in self.history(user)]).encode()).hexdigest()
-
-
-def _source(known: bool) -> str:
-    return "model" if known else "popularity"
 
 
 def _joined(stored: np.ndarray | None, given: np.ndarray | None) -> np.ndarray | None:

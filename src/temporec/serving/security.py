@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from temporec.durable import writing
 from temporec.errors import ConfigError, UnknownNameError
 from temporec.serving.logs import log
 from temporec.serving.problems import Problem
-from temporec.training.checkpoint import writing
 
 __all__ = [
     "API_POLICY", "HEADERS", "PAGE_POLICY", "RateLimit", "Role", "Token", "Tokens", "add_token", "allows",

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from temporec.training.checkpoint import Progress, ResumeFolder
 from temporec.training.listeners import Listener, Silent
 from temporec.training.schedule import learning_rate
 from temporec.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Trainer", "TrainingConfig"]
 
@@ -78,12 +81,8 @@ class Trainer:
         Order of batches, dropout and negatives are a function of (seed, epoch, step) alone, so an interrupted run that
         goes on from its resume folder gives the same weights, bit by bit, as one that was never interrupted.
         """
-        from lightning_fabric import Fabric  # seconds to import, and recommending needs none of it
-
         device = self.options.resolve_device()
-        fabric = Fabric(
-            accelerator=device.type, devices=1, precision="bf16-mixed" if self.precision == "bf16" else "32-true"
-        )
+        fabric = self._fabric(device)
         wrapped, optimizer = fabric.setup(model, self._optimizer(model))
         wrapped.mark_forward_method("loss")
         sampler = self._sampler(model, sequences)
@@ -118,6 +117,12 @@ class Trainer:
                 self.listener.epoch(progress.records[-1])
         self._finish(model, progress)
         return progress
+
+    def _fabric(self, device: torch.device) -> "Fabric":
+        from lightning_fabric import Fabric  # seconds to import, and recommending needs none of it
+
+        precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if self.precision == "bf16" else "32-true"
+        return Fabric(accelerator=device.type, devices=1, precision=precision)
 
     def _optimizer(self, model: SequenceModel) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
