@@ -6,6 +6,7 @@ import typer
 
 from temporec import __version__
 from temporec.cli import compare, demo, describe, doctor, evaluate, explain, fit, recommend, similar, verify
+from temporec.cli.events import events
 
 __all__ = ["app", "run"]
 
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, verify):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
+app.add_typer(events)
 
 
 def _version(wanted: bool) -> None:
