@@ -18,6 +18,7 @@ TINY = {
     "data_speed": ["--sizes", "2e3,4e3"],
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
+    "event_log": ["--events", "200", "--singles", "16", "--folder", "OUT"],
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
     "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
@@ -40,6 +41,7 @@ FIGURES = {
     "calibration": set(),
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
+    "event_log": {"sqlite"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
     "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
     "joint_text": {"users", "items", "events", "ways"},
@@ -57,6 +59,7 @@ BARS = {
     "data_speed": 2,
     "joint_text": 0,
     "recommend_speed": 2,
+    "event_log": 1,
     "startup": 3,
     "text_speed": 2,
     "train_speed": 3,
@@ -91,6 +94,7 @@ def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.Captu
     names = pl.DataFrame({"item": range(30), "title": [f"thing {i} of {i % 7}" for i in range(30)]})
     names.write_parquet(tmp_path / "items.parquet")
     made = {"LOG": str(log), "ITEMS": str(tmp_path / "items.parquet"), "VECTORS": str(tmp_path / "vectors.txt")}
+    made["OUT"] = str(tmp_path)
     words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)

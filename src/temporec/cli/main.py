@@ -19,6 +19,7 @@ from temporec.cli import (
     similar,
     verify,
 )  # fmt: skip
+from temporec.cli.events import events
 from temporec.cli.models import models
 from temporec.cli.tokens import tokens
 
@@ -36,6 +37,7 @@ for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, 
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
 app.add_typer(models, name="models")
 app.add_typer(tokens)
+app.add_typer(events)
 
 
 def _version(wanted: bool) -> None:
