@@ -300,6 +300,12 @@ def test_what_cannot_be_tuned_is_refused(
         fit(config(bert).override(options))
 
 
+def test_the_shipped_configuration() -> None:
+    setup = FitConfig.from_file(Path(__file__).parents[2] / "configs" / "joint-text.yaml")
+    assert (setup.text.tune, setup.fuse, setup.text.encoder_lr) == ("lora", "only", 1e-3)
+    assert setup.override({"text.tune": "last"}).text.encoder_lr == 1e-4
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -317,9 +323,8 @@ made.recommender.save(sys.argv[5])
 
 def run(bert: Path, mode: str, work: Path, out: Path, kill_after: float | None = None) -> bool:
     """One process; True if it came to its end."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, (Path(__file__).parent, bert, mode, work, out))]
-    )
+    words = [str(word) for word in (Path(__file__).parent, bert, mode, work, out)]
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *words])
     if kill_after is not None:
         deadline = time.monotonic() + 120
         while not (work / "current").exists() and time.monotonic() < deadline and process.poll() is None:
