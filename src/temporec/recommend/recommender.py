@@ -193,12 +193,13 @@ class NeuralRecommender(Recommender):
             How many items are new.
 
         Raises:
-            DataError: a new item has no text (nor other vector), so there is nothing to place it by. Nothing is added.
+            ConfigError: the model was fitted without texts (or other vectors) of items.
+            DataError: a new item has none, so there is nothing to place it by. Nothing is added.
         """
         catalog, size = self.catalog.extend(items), self.catalog.size
-        if len(catalog) + 1 == size:
+        if catalog.size == size:
             return 0
-        if self.cold is None or self.inputs is None:
+        if self.inputs is None or not self.inputs.vectors.fitted:
             raise ConfigError(
                 "this model was fitted without texts of items, so it cannot place new ones; fit with --items and "
                 "text.encoder"
@@ -207,13 +208,21 @@ class NeuralRecommender(Recommender):
         if (silent := np.flatnonzero(~texts.any(axis=1))).size:
             name = catalog.vocabulary.decode([size + int(silent[0])])[0]
             raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
-        self.inputs, self.cold = self.inputs.extended(catalog, texts), self.cold.extended(texts)
-        self.model = grown(self.model, self.inputs.model)
-        old = self.dataset
-        self.remember(Dataset(old.interactions, catalog, old.described))
+        self.grow(self.inputs.extended(catalog, texts), texts)
+        self.remember(replace(self.dataset, catalog=catalog))
         self._buffer = None
         self.refresh()
         return catalog.size - size
+
+    def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
+        """Give new items a place in the model, by their text vectors [n, d]."""
+        if self.cold is None:
+            raise ConfigError(
+                "this model has no map from texts to items, so it cannot place new ones; fit with head.tied=true and "
+                "texts of more items"
+            )
+        self.inputs, self.cold = inputs, self.cold.extended(texts)
+        self.model = grown(self.model, inputs.model)
 
     @torch.no_grad()
     def item_scores(self, number: int) -> Tensor:
