@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class TextVectorizer:
 
     def __init__(self, config: TextVectorConfig | None = None) -> None:
         self.config = config or TextVectorConfig()
-        self._views: list[Any] = []
+        self._states: list[tuple[_Analyzer, list[str], np.ndarray]] = []  # what `_views` are made of after `load`
         self._components = np.zeros((self.config.dim, 0), dtype=np.float16)  # [dim, features]
         self._mean = np.zeros(self.config.dim, dtype=np.float32)
         self._scale = np.float32(1.0)
@@ -93,6 +93,8 @@ class TextVectorizer:
 
     def fit_transform(self, texts: Sequence[str]) -> np.ndarray:
         """`fit`, and the vectors of the same texts."""
+        from temporec.data.text_views import fit_components, fit_view, join
+
         config, sample = self.config, list(texts)
         if len(sample) > config.fit_texts:
             chosen = np.sort(random_state(config.seed).choice(len(sample), config.fit_texts, replace=False))
@@ -100,10 +102,10 @@ class TextVectorizer:
         tokens = [tokens_of(text, config.max_characters) for text in sample]
         fewest = config.min_texts if len(sample) >= 1_000 else 1
         limits = (config.words, config.characters)
-        fitted = [_fit_view(tokens, each, n, fewest) for each, n in zip(self._analyzers(), limits, strict=True)]
+        fitted = [fit_view(tokens, each, n, fewest) for each, n in zip(self._analyzers(), limits, strict=True)]
         self._views = [view for view, _ in fitted]
-        matrix = _join([found for _, found in fitted])
-        self._components = _fit_components(matrix, config)
+        matrix = join([found for _, found in fitted])
+        self._components = fit_components(matrix, config.dim, config.iterations, config.seed)
         raw, known = self._project(matrix)
         if known.any():
             self._mean = raw[known].mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -117,8 +119,17 @@ class TextVectorizer:
             raise DataError("this TextVectorizer is not fitted; call fit(texts) or load(folder) first")
         if not len(texts):
             return np.zeros((0, self.config.dim), dtype=np.float32)
+        from temporec.data.text_views import join
+
         tokens = [tokens_of(text, self.config.max_characters) for text in texts]
-        return self._finish(*self._project(_join([view.transform(tokens) for view in self._views])))
+        return self._finish(*self._project(join([view.transform(tokens) for view in self._views])))
+
+    @cached_property
+    def _views(self) -> list[Any]:
+        """The TF-IDF views, made when the first text comes: answers about known items need no text."""
+        from temporec.data.text_views import view
+
+        return [view(*state) for state in self._states]
 
     def save(self, folder: str | Path) -> None:
         """Write text_vectors.json and text_vectors.safetensors into an existing folder."""
@@ -149,7 +160,9 @@ class TextVectorizer:
             made = cls(TextVectorConfig.of(state["config"]))
             arrays = load_file(path / f"{NAME}.safetensors")
             views = enumerate(zip(made._analyzers(), state["terms"], strict=True))
-            made._views = [_view(analyzer, terms, arrays[f"idf{i}"]) for i, (analyzer, terms) in views]
+            made._states = [(analyzer, terms, arrays[f"idf{i}"]) for i, (analyzer, terms) in views]
+            if any(len(terms) != len(idf) for _, terms, idf in made._states):
+                raise ValueError("terms and their weights differ in number")
             made._components, made._mean = arrays["components"], arrays["mean"]
             made._scale = np.float32(arrays["scale"][0])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -258,43 +271,3 @@ def _grams(token: str, shortest: int, longest: int) -> tuple[str, ...]:
         return tuple(token[i : i + n] for n in (1, 2, 3) for i in range(len(token) - n + 1))
     word = f" {token[:_LONGEST_WORD]} "
     return tuple(word[i : i + n] for n in range(shortest, longest + 1) for i in range(len(word) - n + 1))
-
-
-def _view(analyzer: _Analyzer, terms: Sequence[str], idf: np.ndarray) -> Any:
-    """A fitted vectoriser from its plain state."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    view = TfidfVectorizer(analyzer=analyzer, vocabulary=list(terms), sublinear_tf=True, dtype=np.float32)
-    view.idf_ = np.asarray(idf)
-    return view
-
-
-def _fit_view(tokens: list[list[str]], analyzer: _Analyzer, limit: int, fewest: int) -> tuple[Any, sparse.csr_matrix]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    for least in sorted({fewest, 1}, reverse=True):
-        view = TfidfVectorizer(analyzer=analyzer, max_features=limit, min_df=least, sublinear_tf=True, dtype=np.float32)
-        try:
-            return view, view.fit_transform(tokens)
-        except ValueError:  # scikit-learn's way to say that no feature is left
-            continue
-    return _view(analyzer, [""], np.ones(1, dtype=np.float32)), sparse.csr_matrix((len(tokens), 1), dtype=np.float32)
-
-
-def _join(views: list[sparse.csr_matrix]) -> sparse.csr_matrix:
-    """One row of length at most 1 per text; every view has the same weight."""
-    return sparse.hstack(views, format="csr", dtype=np.float32) * np.float32(len(views) ** -0.5)
-
-
-def _fit_components(matrix: sparse.csr_matrix, config: TextVectorConfig) -> np.ndarray:
-    """Right singular vectors [dim, features], in half precision so that what is saved is what was used."""
-    from sklearn.utils.extmath import randomized_svd
-
-    components = np.zeros((config.dim, matrix.shape[1]), dtype=np.float16)
-    if (rank := min(config.dim, *matrix.shape)) and matrix.nnz:
-        _, values, axes = randomized_svd(
-            matrix, rank, n_oversamples=20, n_iter=config.iterations, random_state=config.seed
-        )
-        real = int((values > 1e-4 * values[0]).sum())
-        components[:real] = axes[:real]
-    return components

@@ -75,7 +75,8 @@ class LiveLog:
         count = len(self.users)
         if numbers is None:
             return [*self.users.ids.to_list(), *self._new_ids]
-        return [self._new_ids[n - count] if n >= count else self.users.decode([n])[0] for n in numbers]
+        known = iter(self.users.decode([n for n in numbers if n < count]))
+        return [self._new_ids[n - count] if n >= count else next(known) for n in numbers]
 
     def _add_user(self, user: Id) -> int:
         if (number := self.number(user)) < 0:
