@@ -168,6 +168,7 @@ def test_figures_logs_and_the_document(server: Any) -> None:
     text = server.http.get("/metrics").text
     assert 'temporec_requests_total{route="GET /v1/users/{user}/recommendations",status="200"}' in text
     assert "process_resident_memory_bytes" in text
+    time.sleep(0.5)
     lines = [line for line in server.lines() if line["event"] == "request"]
     assert {"time", "level", "request", "method", "route", "status", "ms", "token"} <= set(lines[0])
     assert "somebody-secret" not in server.log_path.read_text()
@@ -200,5 +201,6 @@ def test_settings_come_from_file_environment_and_command_line(
     ready = next(line for line in server.lines() if line["event"] == "ready")
     assert (ready["mode"], ready["queue"]) == ("state", 9)
     assert server.ids("u1")
+    time.sleep(0.5)
     assert not [line for line in server.lines() if line["event"] == "request"]
     json.dumps(server.lines())

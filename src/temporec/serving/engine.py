@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,14 +25,21 @@ __all__ = ["Answer", "Answering", "Engine", "Version", "log_events"]
 
 T = TypeVar("T")
 
+_WARM = 4  # users at once, so that who comes meanwhile waits for a few milliseconds
+_PAUSE = 0.001  # seconds that others get between them
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version by name, live; it was built from the log up to the offset `seen`."""
+    """A version by name, live; it was built from the log up to the offset `seen`.
+
+    `cold`: users whose states are not computed yet, the busiest last; the engine does that when it is idle.
+    """
 
     name: str
     live: Live
     seen: int
+    cold: list[Id] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,7 @@ class Engine:
         import torch
 
         torch.set_grad_enabled(False)  # holds for this thread
-        while (first := self._queue.get()) is not None:
+        while (first := self._next()) is not None:
             jobs: list[_Ask | _Take | _Call | None] = [first]
             while len(jobs) < self.config.queue:
                 try:
@@ -173,6 +180,16 @@ class Engine:
                 self._answer(asks[begin : begin + self.config.batch])
             if None in jobs:
                 return
+
+    def _next(self) -> _Ask | _Take | _Call | None:
+        """The next job; while there is none, states of users who have not asked yet."""
+        while cold := self.answering.current.cold:
+            try:
+                return self._queue.get(timeout=_PAUSE)
+            except Empty:
+                self.answering.current.live.warm(cold[-_WARM:])
+                del cold[-_WARM:]
+        return self._queue.get()
 
     def _take(self, takes: list[_Take]) -> None:
         results: list[_Result] = []

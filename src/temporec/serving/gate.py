@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import re
 import secrets
 import time
@@ -124,11 +125,10 @@ class Gate:
     def _note(self, scope: Scope, answer: "_Answer", seconds: float, failed: BaseException | None) -> None:
         route = route_of(scope)
         self.service.metrics.answered(f"{scope['method']} {route}", answer.status, seconds)
+        if failed is not None:
+            log("a request failed", level=logging.ERROR, failed=failed, request=answer.request, route=route)
         if self.service.config.log_requests or answer.status >= 500:
-            log(
-                "request",
-                level=40 if failed else 20,
-                failed=failed,
+            self.service.requests.add(
                 request=answer.request,
                 method=scope["method"],
                 route=route,

@@ -1,6 +1,7 @@
 """One service: its home, log, models and figures, opened and closed in order."""
 
 import fcntl
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +14,7 @@ from temporec.errors import ConfigError, TemporecError
 from temporec.recommend.snapshot import save_snapshot
 from temporec.serving.engine import Answering, Engine
 from temporec.serving.ids import spelt
+from temporec.serving.logs import RequestLog
 from temporec.serving.logs import log as say
 from temporec.serving.metrics import Metrics
 from temporec.serving.security import RateLimit, Tokens
@@ -39,6 +41,7 @@ class Service:
     tokens: Tokens
     metrics: Metrics
     lock: IO[str]
+    requests: RequestLog
     limit: RateLimit
     writer: GroupCommit | None = None
     started: float = field(default_factory=time.time)
@@ -67,7 +70,7 @@ class Service:
         engine = Engine(Answering(current, control, pointer.share), config, metrics)
         swap = Swap(home, log, engine, config, metrics)
         limit = RateLimit(config.rate, config.burst)
-        return cls(home, config, log, engine, swap, tokens, metrics, lock, limit)
+        return cls(home, config, log, engine, swap, tokens, metrics, lock, RequestLog(sys.stderr.buffer), limit)
 
     def start(self) -> None:
         """Begin to answer, in the running event loop."""
@@ -89,6 +92,7 @@ class Service:
                 save_snapshot(current.live, snapshot_of(self.home, current.name))
         self.log.close()
         self.lock.close()
+        self.requests.close()
         say("stopped", offset=self.engine.answering.current.live.offset)
 
     async def store(self, records: Sequence[Record]) -> list[Record]:

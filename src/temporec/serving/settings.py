@@ -32,6 +32,7 @@ class ServeConfig(Config):
         batch: requests that are scored at once.
         megabytes: memory of the users' states; the least recently used ones are built again when they are needed.
         warm: states of so many of the busiest users are computed before a version answers.
+        warm_later: those of so many more when the model has nothing else to do.
         max_body: bytes of a request body.
         max_connections: open connections.
         timeout: seconds that a request may take, its body included.
@@ -54,7 +55,8 @@ class ServeConfig(Config):
     queue: int = Field(default=512, ge=1)
     batch: int = Field(default=64, ge=1)
     megabytes: int = Field(default=512, ge=1)
-    warm: int = Field(default=1_000, ge=0)
+    warm: int = Field(default=500, ge=0)
+    warm_later: int = Field(default=100_000, ge=0)
     max_body: int = Field(default=1 << 20, ge=1024)
     max_connections: int = Field(default=1_000, ge=1)
     timeout: float = Field(default=10.0, gt=0)

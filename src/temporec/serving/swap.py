@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from importlib import import_module
 
 from temporec.errors import StoreError, TemporecError
 from temporec.serving.engine import Answering, Engine, Version
@@ -79,6 +80,7 @@ class Swap:
         return self.failed is not None and self.failed[0] >= serial
 
     def _watch(self) -> None:
+        import_module("temporec.data.text_views")  # new items and words need it; the first of them shall not wait
         while not self._stop.is_set():
             self._wake.wait(self.config.check_every)
             self._wake.clear()

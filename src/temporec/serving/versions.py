@@ -32,7 +32,10 @@ Change = Mapping[str, Any]
 def build(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
     """A version at the end of the log, the states of the busiest users computed."""
     version = _caught_up(home, name, log, config)
-    version.live.warm(version.live.busiest(config.warm))
+    if (states := version.live.states) is not None:
+        users = version.live.busiest(min(states.capacity, config.warm + config.warm_later))
+        version.live.warm(users[: config.warm])
+        version.cold.extend(reversed(users[config.warm :]))
     return version
 
 
