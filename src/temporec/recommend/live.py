@@ -187,8 +187,7 @@ class Live:
 
     def _whole(self, query: Query) -> Query:
         """The query with all that is known of its user in it, and without what is absent."""
-        known = self.recommender.profiles
-        profile = query.profile if known is None else known.of(query) or None
+        profile = query.profile if (known := self.recommender.profiles) is None else known.of(query) or None
         history = [*(() if query.user is None else self.history(query.user)), *query.history]
         return replace(query, user=None, history=history, profile=profile, filters=self._shown(query.filters))
 
@@ -275,8 +274,12 @@ class Live:
 
     def warm(self, users: Sequence[Id]) -> None:
         """Build the states of some users before they ask."""
-        for begin in range(0, len(users), _WARM):
-            self.recommend_batch([Query(user=user, k=1) for user in users[begin : begin + _WARM]])
+        if self.states is None:
+            return
+        numbers = [number for user in users if self.log.length(number := self.log.number(user))]
+        for begin in range(0, len(numbers), _WARM):
+            histories = self.log.histories(part := numbers[begin : begin + _WARM])
+            self.states.queries(histories, part, histories.lengths.tolist())
 
     def busiest(self, count: int) -> list[Id]:
         """The users with the newest events."""

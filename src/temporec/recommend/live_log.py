@@ -113,6 +113,13 @@ class LiveLog:
         values = np.full(end - begin, np.nan, np.float32) if base.values is None else base.values[begin:end]
         return base.items[begin:end], base.times[begin:end], kinds, values
 
+    def length(self, number: int) -> int:
+        """How many events a user has."""
+        own = self._own.get(number)
+        if own is not None:
+            return len(own.items)
+        return int(self.base.offsets[number + 1] - self.base.offsets[number]) if self._has_base(number) else 0
+
     def _has_base(self, number: int) -> bool:
         return 0 <= number < len(self.base) and number not in self._gone
 

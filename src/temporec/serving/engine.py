@@ -25,7 +25,7 @@ __all__ = ["Answer", "Answering", "Engine", "Version", "log_events"]
 
 T = TypeVar("T")
 
-_WARM = 4  # users at once, so that who comes meanwhile waits for a few milliseconds
+_WARM = 16  # users at once, so that who comes meanwhile waits for a few milliseconds
 _PAUSE = 0.001  # seconds that others get between them
 
 
