@@ -13,7 +13,14 @@ from starlette.staticfiles import StaticFiles
 
 from temporec import __version__
 from temporec.errors import TemporecError
-from temporec.serving import routes_events, routes_items, routes_models, routes_operations, routes_recommend
+from temporec.serving import (
+    routes_events,
+    routes_items,
+    routes_models,
+    routes_operations,
+    routes_recommend,
+    routes_users,
+)
 from temporec.serving.answers import Shortcut
 from temporec.serving.documents import PROBLEM
 from temporec.serving.gate import App, Gate
@@ -39,7 +46,7 @@ def create_app(service: Service) -> App:
         title="Temporec", version=__version__, description="Temporal recommendation as a service.",
         docs_url=None, redoc_url=None, openapi_url="/v1/openapi.json", lifespan=lifespan,
     )  # fmt: skip
-    for routes in (routes_recommend, routes_events, routes_items, routes_models, routes_operations):
+    for routes in (routes_recommend, routes_users, routes_events, routes_items, routes_models, routes_operations):
         api.include_router(routes.router(service))
     api.mount("/static", StaticFiles(directory=routes_operations.STATIC))
     for kind in (Problem, TemporecError, RequestValidationError, HTTPException):

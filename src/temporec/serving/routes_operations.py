@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import FileResponse, Response
@@ -47,24 +48,28 @@ def router(service: Service) -> APIRouter:
     @routes.get("/v1/status", responses={200: document("Status", mode=str, version=str)})
     async def status() -> Json:
         """What the page shows: versions, sizes, latencies in ms, the place in the log."""
-        answering, metrics = service.engine.answering, service.metrics
-        live = answering.current.live
-        return Json({
-            "temporec": __version__,
-            "mode": service.config.mode,
-            "version": answering.current.name,
-            "control": None if answering.control is None else answering.control.name,
-            "share": answering.share,
-            "uptime": round(time.time() - service.started, 1),
-            "items": len(service.engine.catalog),
-            "users": len(live.recommender.users),
-            "offset": live.offset,
-            "events": int(metrics.total(metrics.events)),
-            "requests": len(metrics.latencies),
-            "latency_ms": metrics.percentiles(),
-            "waiting": service.engine.waiting,
-            "open": service.tokens.is_open,
-            "failed": None if service.swap.failed is None else service.swap.failed[1],
-        })  # fmt: skip
+        return Json(_status(service))
 
     return routes
+
+
+def _status(service: Service) -> dict[str, Any]:
+    answering, metrics = service.engine.answering, service.metrics
+    live = answering.current.live
+    return {
+        "temporec": __version__,
+        "mode": service.config.mode,
+        "version": answering.current.name,
+        "control": None if answering.control is None else answering.control.name,
+        "share": answering.share,
+        "uptime": round(time.time() - service.started, 1),
+        "items": len(service.engine.catalog),
+        "users": len(live.recommender.users),
+        "offset": live.offset,
+        "events": int(metrics.total(metrics.events)),
+        "requests": int(metrics.total(metrics.requests)),
+        "latency_ms": metrics.percentiles(),
+        "waiting": service.engine.waiting,
+        "open": service.tokens.is_open,
+        "failed": None if service.swap.failed is None else service.swap.failed[1],
+    }
