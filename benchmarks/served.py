@@ -172,6 +172,7 @@ async def at_rate(url: str, paths: Sequence[str], rate: float, seconds: float, c
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Of latencies."""
     ordered = sorted(values)
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999, "max": 1.0}
     return {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in shares.items()}
@@ -217,6 +218,5 @@ async def _flood(url: str, paths: Sequence[str], seconds: float, connections: in
 
     await asyncio.gather(*(one(seed) for seed in range(connections)))
     found = percentiles(latencies)
-    return {
-        "requests_per_second": len(latencies) / seconds, "errors": errors, "p99": found["p99"], "connections": connections,
-    }  # fmt: skip
+    rate = len(latencies) / seconds
+    return {"requests_per_second": rate, "errors": errors, "p99": found["p99"], "connections": connections}
