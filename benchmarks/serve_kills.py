@@ -18,6 +18,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,38 +149,44 @@ async def differing(url: str, copy: Path, draw: random.Random) -> int:
 
 
 def on_a_full_disk(args: Any, folder: Path, known: tuple[list[str], list[str]]) -> dict[str, Any]:
-    """The log stands on a tmpfs of 4 MB that other data fills while events come."""
-    acknowledged: list[str] = []
-    refused: list[str] = []
-    lost = 0
-    with s.fresh(folder) as copy, tempfile.TemporaryDirectory() as place:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=True)
-        try:
-            log = str(Path(place) / "events.db")
-            for number in range(args.full):
-                server = s.Server(copy, "--set", "rate=0", "--log", log)
-                acknowledged += asyncio.run(load(server, known, f"f{number}a", 0.5, None))[0]
-                filler = Path(place) / "filler"
-                with filler.open("wb") as file:
-                    try:
-                        while True:
-                            file.write(b"x" * 4096)
-                            file.flush()
-                    except OSError:
-                        pass
-                got, said = asyncio.run(load(server, known, f"f{number}b", 1.0, signal.SIGKILL))
-                acknowledged += got
-                refused += said
-                server.process.wait()
-                filler.unlink(missing_ok=True)
-                from temporec.store.events import open_event_log
+    """The log stands on a tmpfs of 16 MB that other data fills while events come."""
+    from temporec.store.events import open_event_log
 
-                with open_event_log(log) as events:
-                    lost += len(set(acknowledged) - {record.id for record in events.read_all(topics={"events"})})
-        finally:
-            subprocess.run(["umount", place], check=True)
-    return {"rounds": args.full, "acknowledged": len(acknowledged), "refused": len(refused), "lost": lost,
-            "said": refused[:2]}  # fmt: skip
+    acknowledged, refused, lost = list[str](), list[str](), 0
+    with s.fresh(folder) as copy, small_disk() as place:
+        for number in range(args.full):
+            server = s.Server(copy, "--set", "rate=0", "--log", str(place / "events.db"))
+            acknowledged += asyncio.run(load(server, known, f"f{number}a", 0.3, None))[0]
+            fill(place / "filler")
+            got, said = asyncio.run(load(server, known, f"f{number}b", 1.0, signal.SIGKILL))
+            acknowledged, refused = acknowledged + got, refused + said
+            server.process.wait()
+            (place / "filler").unlink()
+            with open_event_log(place / "events.db") as events:
+                stored = {record.id for record in events.read_all(topics={"events"})}
+            lost += len(set(acknowledged) - stored)
+            c.note(f"full disk {number + 1}: {len(acknowledged)} acknowledged, {len(refused)} refused, {lost} lost")
+    counts = {"rounds": args.full, "acknowledged": len(acknowledged), "refused": len(refused), "lost": lost}
+    return {**counts, "said": refused[:1]}
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A tmpfs, which can be full without harm."""
+    place = Path(tempfile.mkdtemp())
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        place.rmdir()
+
+
+def fill(path: Path) -> None:
+    """Write until nothing more fits."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
 
 
 def traced(args: Any, folder: Path, known: tuple[list[str], list[str]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ up.
 
 import argparse
 import asyncio
+import atexit
 import json
 import os
 import random
@@ -85,6 +86,7 @@ class Server:
         self.began = time.perf_counter()
         with self.log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+        atexit.register(self.process.kill)
         self.url = self._listening()
 
     def _listening(self) -> str:
