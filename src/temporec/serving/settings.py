@@ -55,7 +55,7 @@ class ServeConfig(Config):
     queue: int = Field(default=512, ge=1)
     batch: int = Field(default=64, ge=1)
     megabytes: int = Field(default=512, ge=1)
-    warm: int = Field(default=500, ge=0)
+    warm: int = Field(default=250, ge=0)
     warm_later: int = Field(default=100_000, ge=0)
     max_body: int = Field(default=1 << 20, ge=1024)
     max_connections: int = Field(default=1_000, ge=1)

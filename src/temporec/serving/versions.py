@@ -1,7 +1,7 @@
 """From a version's folder to a live model that has seen the whole log."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,17 @@ def build(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
     """A version at the end of the log, the states of the busiest users computed."""
     version = _caught_up(home, name, log, config)
     if (states := version.live.states) is not None:
-        users = version.live.busiest(min(states.capacity, config.warm + config.warm_later))
-        version.live.warm(users[: config.warm])
-        version.cold.extend(reversed(_alike(version.live, users[config.warm :])))
+        known = version.live.log
+        numbers = known.most_active(min(states.capacity, config.warm + config.warm_later))
+        version.live.warm(known.ids(numbers[: config.warm]))
+        version.cold.extend(reversed(known.ids(_alike(numbers[config.warm :], known.length))))
     return version
 
 
-def _alike(live: Live, users: list[Id]) -> list[Id]:
+def _alike(users: list[int], length: Callable[[int], int]) -> list[int]:
     """About the same order, but histories of one length stand together: their states are computed in one go."""
-    lengths = {user: live.log.length(live.log.number(user)) for user in users}
     blocks = [users[begin : begin + _BLOCK] for begin in range(0, len(users), _BLOCK)]
-    return [user for block in blocks for user in sorted(block, key=lengths.__getitem__)]
+    return [user for block in blocks for user in sorted(block, key=length)]
 
 
 def snapshot(home: Home, name: str, log: EventLog, config: ServeConfig) -> int:
@@ -62,7 +62,7 @@ def snapshot(home: Home, name: str, log: EventLog, config: ServeConfig) -> int:
 
 def _caught_up(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
     recommender = Recommender.load(home.folder(name))
-    learned = next(info.log_offset for info in home.versions() if info.name == name)
+    learned = next(info.knownfset for info in home.versions() if info.name == name)
     seen = log.end()
     live = _restored(snapshot_of(home, name), recommender, config)
     catch_up_items(live, log, 0)
