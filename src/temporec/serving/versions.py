@@ -62,7 +62,7 @@ def snapshot(home: Home, name: str, log: EventLog, config: ServeConfig) -> int:
 
 def _caught_up(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
     recommender = Recommender.load(home.folder(name))
-    learned = next(info.knownfset for info in home.versions() if info.name == name)
+    learned = next(info.log_offset for info in home.versions() if info.name == name)
     seen = log.end()
     live = _restored(snapshot_of(home, name), recommender, config)
     catch_up_items(live, log, 0)
