@@ -19,6 +19,7 @@ TINY = {
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
+    "continual": ["--log", "WEEKS", "--weeks", "3", "--set", "model.encoder.dim=8", "--set", "full.passes=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
@@ -40,6 +41,7 @@ FIGURES = {
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
+    "continual": {"table", "weeks"},
     "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
     "text_speed": {
         "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
@@ -52,6 +54,7 @@ SLOW = ("train_speed", "encoders")  # a process per model, and a profile
 BARS = {
     "calibration": 0,
     "cold_items": 2,
+    "continual": 3,
     "data_speed": 2,
     "recommend_speed": 2,
     "startup": 3,
@@ -87,7 +90,14 @@ def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "vectors.txt").write_text("red 1 2\nblue 2 1\na 0 1\n", encoding="utf-8")
     names = pl.DataFrame({"item": range(30), "title": [f"thing {i} of {i % 7}" for i in range(30)]})
     names.write_parquet(tmp_path / "items.parquet")
-    made = {"LOG": str(log), "ITEMS": str(tmp_path / "items.parquet"), "VECTORS": str(tmp_path / "vectors.txt")}
+    weeks = random_log(600, 90, 30).select(pl.col("user").alias("session_id"), pl.col("item").alias("item_id"))
+    weeks.with_columns(period=pl.col("session_id") % 3).sort("period").write_parquet(tmp_path / "weeks.parquet")
+    made = {
+        "WEEKS": str(tmp_path / "weeks.parquet"),
+        "LOG": str(log),
+        "ITEMS": str(tmp_path / "items.parquet"),
+        "VECTORS": str(tmp_path / "vectors.txt"),
+    }
     words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)
