@@ -59,7 +59,7 @@ fix: $(VENV)/.dev  ## repair lint and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-BENCHES := calibration data_speed recommend_speed startup train_speed text_speed kills encoders cold_items
+BENCHES := calibration data_speed recommend_speed startup train_speed text_speed kills encoders cold_items joint_text
 
 bench: $(VENV)/.dev  ## run the benchmarks, from the short to the long; fails at the end if one failed
 	@failed=; for name in $(BENCHES); do echo "== benchmarks/$$name.py"; \

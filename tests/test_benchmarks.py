@@ -18,8 +18,10 @@ TINY = {
     "data_speed": ["--sizes", "2e3,4e3"],
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
     "startup": ["--repeats", "1"],
+    "event_log": ["--events", "200", "--singles", "16", "--folder", "OUT"],
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
     "continual": ["--log", "WEEKS", "--weeks", "3", "--set", "model.encoder.dim=8", "--set", "full.passes=1"],
+    "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
@@ -40,9 +42,11 @@ FIGURES = {
     "calibration": set(),
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
+    "event_log": {"sqlite"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
     "continual": {"table", "weeks"},
     "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
+    "joint_text": {"users", "items", "events", "ways"},
     "text_speed": {
         "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
         "seconds_of_100_000_equal_texts",
@@ -56,7 +60,9 @@ BARS = {
     "cold_items": 2,
     "continual": 3,
     "data_speed": 2,
+    "joint_text": 0,
     "recommend_speed": 2,
+    "event_log": 1,
     "startup": 3,
     "text_speed": 2,
     "train_speed": 3,
@@ -92,12 +98,8 @@ def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.Captu
     names.write_parquet(tmp_path / "items.parquet")
     weeks = random_log(600, 90, 30).select(pl.col("user").alias("session_id"), pl.col("item").alias("item_id"))
     weeks.with_columns(period=pl.col("session_id") % 3).sort("period").write_parquet(tmp_path / "weeks.parquet")
-    made = {
-        "WEEKS": str(tmp_path / "weeks.parquet"),
-        "LOG": str(log),
-        "ITEMS": str(tmp_path / "items.parquet"),
-        "VECTORS": str(tmp_path / "vectors.txt"),
-    }
+    made = {"LOG": str(log), "ITEMS": str(tmp_path / "items.parquet"), "VECTORS": str(tmp_path / "vectors.txt")}
+    made |= {"OUT": str(tmp_path), "WEEKS": str(tmp_path / "weeks.parquet")}
     words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from temporec.recommend.query import Event, Query, Recommendation, Recommendations
     from temporec.registry import register
     from temporec.runtime import RunOptions
+    from temporec.serving.client import Client
     from temporec.workflow import LoadConfig, ProtocolConfig, Settings, compare, doctor, evaluate, fit, load  # type: ignore[no-redef]
 
 __version__ = "0.1.0"
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Catalog": "data.catalog",
     "CleanConfig": "data.clean",
+    "Client": "serving.client",
     "ColumnMap": "data.columns",
     "Dataset": "data.dataset",
     "Event": "recommend.query",
@@ -51,6 +53,7 @@ _WHERE = {
 __all__ = [
     "Catalog",
     "CleanConfig",
+    "Client",
     "ColumnMap",
     "Dataset",
     "Event",

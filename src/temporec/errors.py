@@ -14,6 +14,7 @@ TemporecError
 ├── StoreError             the event log or a folder of versions cannot be read or written
 │   ├── EventConflictError a known event id comes again with another content
 │   └── StoreBusyError     more is waiting than may wait; try again later
+├── ServiceError           a service cannot be reached, or it failed
 ├── TrainingError          training cannot go on (diverged, out of disk)
 └── MissingExtraError      an optional dependency is not installed
 """
@@ -28,6 +29,7 @@ __all__ = [
     "LanguageModelError",
     "MissingExtraError",
     "ReadError",
+    "ServiceError",
     "StoreBusyError",
     "StoreError",
     "TemporecError",
@@ -95,6 +97,10 @@ class EventConflictError(StoreError):
 
 class StoreBusyError(StoreError):
     """More is waiting than may wait."""
+
+
+class ServiceError(TemporecError, RuntimeError):
+    """A service cannot be reached, or it failed at a request."""
 
 
 class TrainingError(TemporecError, RuntimeError):

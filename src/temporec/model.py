@@ -1,6 +1,6 @@
 """SequenceModel = embedding + encoder + head: from a batch of events to scores of all items."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -13,10 +13,11 @@ from temporec import registry
 from temporec.config import Config, Names
 from temporec.data.batch import SequenceBatch
 from temporec.data.features import Features
-from temporec.embeddings.base import EventEmbedding, ItemEmbedding
+from temporec.embeddings.base import EventEmbedding, ItemEmbedding, VectorTable
 from temporec.embeddings.features import FeatureEmbedding, FeatureEmbeddingConfig
 from temporec.embeddings.fuse import FusedEmbedding, FusedEmbeddingConfig
 from temporec.embeddings.ids import IdEmbedding, IdEmbeddingConfig
+from temporec.embeddings.live import LiveVectors
 from temporec.embeddings.one_hot import OneHotEmbedding, OneHotEmbeddingConfig
 from temporec.embeddings.vectors import VectorEmbedding, VectorEmbeddingConfig
 from temporec.encoders.base import EncoderConfig, State, Steps, dropout
@@ -78,6 +79,7 @@ class ModelInputs:
         vectors: vectors [V, d] that are projected (`fuse="add" | "concat" | "gate" | "only"`).
         released: bool [V], the items that stand in the softmax of the training; None = all.
         features: categories and numbers of the items, added to the table.
+        live: makes some of `vectors` anew while the model is trained.
         classes: outputs of an untied head + 1, where they are not the items themselves.
         options: further options of event embeddings by name, such as {"event_kind": {"kinds": 3}}.
     """
@@ -87,6 +89,7 @@ class ModelInputs:
     vectors: Tensor | None = None
     features: Features | None = None
     released: Tensor | None = None
+    live: LiveVectors | None = None
     classes: int | None = None
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -107,16 +110,31 @@ class SequenceModel(nn.Module):
             self.encoder = registry.get("encoder", config.encoder.kind)(config.encoder)
             self.head = NextItemHead(config.head, dim, inputs.classes or inputs.size)
             self.norm = nn.LayerNorm(dim) if config.norm else nn.Identity()
+        self.live = inputs.live
         self.criterion = registry.get("loss", config.loss.kind)(config.loss)
         kept, rows = inputs.released if config.head.tied else None, None
         if kept is not None and not kept.all():
             rows = torch.cat([torch.zeros(1, dtype=torch.int64), 1 + torch.nonzero(kept)[:, 0]])
         self.register_buffer("released", rows, persistent=False)  # items in the softmax of the training, PAD first
 
-    def item_table(self) -> Tensor:
-        """Input vectors of all items [V, D]."""
-        parts: Sequence[Tensor] = [item.table() for item in self.items if isinstance(item, ItemEmbedding)]
-        return parts[0] if len(parts) == 1 else torch.stack(list(parts)).sum(dim=0)
+    def item_table(self, vectors: Tensor | None = None) -> Tensor:
+        """Input vectors of all items [V, D], for once from other `vectors` [V, d] than the given ones."""
+        parts: list[Tensor] = []
+        for item in self.items:
+            if vectors is not None and isinstance(item, VectorTable):
+                parts.append(item.of(vectors))
+            elif isinstance(item, ItemEmbedding):
+                parts.append(item.table())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(dim=0)
+
+    @property
+    def given(self) -> Tensor:
+        """The given vectors [V, d] that the item table is made of."""
+        return next(item.vectors for item in self.items if isinstance(item, VectorTable))
+
+    def renew(self) -> Iterator[tuple[int, int]]:
+        """Make given vectors anew where their encoder learns; how many of how many are done."""
+        return iter(()) if self.live is None else self.live.refresh(self.given)
 
     def item_vectors(self) -> Tensor:
         """Output vectors of all items [V, D], ready to be compared with queries."""
@@ -167,7 +185,7 @@ class SequenceModel(nn.Module):
         """Mean loss over all positions that have a target."""
         if batch.targets is None:
             raise ConfigError("this batch has no targets; take batches from Sequences")
-        table = self.item_table()
+        table = self.item_table(None if self.live is None else self.live(self.given, batch))
         valid = batch.targets > 0
         hidden, targets = self.hidden(batch, table)[valid], batch.targets[valid]
         gap = None if batch.gap is None else batch.gap[valid]

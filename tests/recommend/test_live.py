@@ -16,8 +16,8 @@ from temporec.ranking.filters import Filters
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
-from temporec.recommend.live import Live, user_hash
-from temporec.recommend.live_log import LogEvent
+from temporec.recommend.live import Live
+from temporec.recommend.live_log import LogEvent, user_hash
 from temporec.recommend.query import Query
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.snapshot import restore_snapshot, save_snapshot
@@ -72,7 +72,7 @@ def batch_scores(live: Live, user: str, at: int | None = None) -> torch.Tensor:
 def live_scores(live: Live, user: str, at: int | None = None) -> torch.Tensor:
     number = live.log.number(user)
     histories = live.log.histories([number], None if at is None else np.asarray([at]))
-    return live._scores(histories, [number])[0].clone()
+    return live._scores(histories, [number], histories.lengths.tolist())[0].clone()
 
 
 @settings(max_examples=25)

@@ -173,7 +173,7 @@ def test_a_saved_one_gives_the_same_scores(
 def test_without_texts_the_log_gives_the_codes(dataset: Dataset) -> None:
     made = fit(build_dataset(rows()))
     assert made.recommend(history=["i03"], k=1).ids == ["i04"]
-    with pytest.raises(DataError, match="without texts or vectors"):
+    with pytest.raises(ConfigError, match="fitted without texts of items"):
         made.add_items(pl.DataFrame({"item": ["new"], "title": ["red lamp"]}))
 
 

@@ -17,6 +17,7 @@ def explain(
     user: o.User = None,
     history: o.History = None,
     words: o.Words = None,
+    profile: o.Profile = None,
     k: o.K = 10,
     at: o.At = None,
     candidates: o.Candidates = None,

@@ -15,6 +15,7 @@ def fit(
     log: o.Log,
     out: Annotated[str, typer.Option("--out", help="Folder of the fitted recommender.", metavar="DIR")],
     items: o.Items = None,
+    users: o.Users = None,
     model: Annotated[
         str | None, typer.Option("--model", help="rnn, lstm, gru, tcn, transformer, hstu, mean or semantic.")
     ] = None,
@@ -45,7 +46,7 @@ def fit(
     from temporec.workflow.presets import DEFAULT, fit_config, saved_config
 
     fitted = fit_config(model, config) if config else model or (saved_config(from_) if from_ else DEFAULT)
-    report = workflow.fit(log, items, fitted, settings=settings, overrides=rest, out=out, resume=resume)
+    report = workflow.fit(log, items, fitted, users=users, settings=settings, overrides=rest, out=out)
     if json_:
         echo_json({**report.to_dict(), "out": out})
         return

@@ -6,8 +6,22 @@ import typer
 
 from temporec import __version__
 from temporec.cli import (
-    compare, demo, describe, doctor, evaluate, explain, fit, learn, models, recommend, similar, verify,
+    compare,
+    demo,
+    describe,
+    doctor,
+    evaluate,
+    explain,
+    fit,
+    learn,
+    recommend,
+    serve,
+    similar,
+    verify,
 )  # fmt: skip
+from temporec.cli.events import events
+from temporec.cli.models import models
+from temporec.cli.tokens import tokens
 
 __all__ = ["app", "run"]
 
@@ -19,9 +33,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, verify, learn):
+for verb in (demo, doctor, fit, evaluate, compare, recommend, explain, similar, describe, serve, learn, verify):
     app.command()(getattr(verb, verb.__name__.rsplit(".", 1)[1]))
-app.add_typer(models.models, name="models")
+app.add_typer(models, name="models")
+app.add_typer(tokens)
+app.add_typer(events)
 
 
 def _version(wanted: bool) -> None:

@@ -10,13 +10,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "As_json", "At", "Block", "Candidates", "Category", "Diversity", "Encoding", "Folder", "From", "History", "Item",
-    "ItemCol", "Items", "K", "KindCol", "Llm", "Log", "OrderCol", "Out", "Protocol", "Query", "Seed", "Seen",
-    "SeenItems", "Set", "Target", "Threads", "TimeCol", "User", "UserCol", "ValueCol", "Words", "collect", "request",
+    "ItemCol", "Items", "K", "KindCol", "Llm", "Log", "OrderCol", "Out", "Profile", "Protocol", "Query", "Seed",
+    "Seen", "SeenItems", "Set", "Target", "Threads", "TimeCol", "User", "UserCol", "Users", "ValueCol", "Words",
+    "collect", "request",
 ]  # fmt: skip
 
 Log = Annotated[str, typer.Argument(help="CSV, Parquet, Arrow or JSON-lines file, or a database URL.", metavar="LOG")]
 Items = Annotated[str | None, typer.Option("--items", help="Table of the items: titles, categories, numbers, vectors.")]
-UserCol = Annotated[str | None, typer.Option("--user-col", help="Column of the user id.")]
+Users = Annotated[str | None, typer.Option("--users", help="Table of the users: age, country, interests ...")]
+UserCol = Annotated[str | None, typer.Option("--user-col", help="Column of the user id (of the users table too).")]
 ItemCol = Annotated[str | None, typer.Option("--item-col", help="Column of the item id (of the items table too).")]
 TimeCol = Annotated[str | None, typer.Option("--time-col", help="Column of the time; '' = use the row order.")]
 KindCol = Annotated[str | None, typer.Option("--kind-col", help="Column of the event kind (view, buy ...).")]
@@ -46,6 +48,9 @@ Folder = Annotated[str, typer.Argument(help="Folder that `fit` wrote.", metavar=
 User = Annotated[str | None, typer.Option("--user", help="A known user id.")]
 Words = Annotated[str | None, typer.Option("--words", help="What is wanted, in words.")]
 History = Annotated[str | None, typer.Option("--history", help="Item ids, oldest first, separated by commas.")]
+Profile = Annotated[
+    str | None, typer.Option("--profile", help="What is known of the user: age=30,gender=F.", metavar="a=x,b=y")
+]
 Item = Annotated[str, typer.Option("--item", help="An item id.")]
 K = Annotated[int, typer.Option("--k", help="How many items.")]
 At = Annotated[str | None, typer.Option("--at", help="Moment of the request, ISO 8601.")]
@@ -76,6 +81,7 @@ _DOTTED = {
     "threads": "run.threads",
     "track": "track",
     "refit": "refit",
+    "resume": "resume",
     "from_": "start_from",
 }
 
@@ -106,7 +112,19 @@ def request(given: dict[str, Any]) -> "Request":
         filters=filters_from(given["block"], given["category"], given["seen"]),
         diversity=given["diversity"],
         words=given["words"],
+        profile=_pairs(given["profile"]),
     )
+
+
+def _pairs(text: str | None) -> dict[str, str] | None:
+    from temporec.errors import ConfigError
+
+    if text is None:
+        return None
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not parts or not all(sign and name.strip() for name, sign, _ in parts):
+        raise ConfigError(f"--profile {text!r} is not of the form column=value,column=value")
+    return {name.strip(): value.strip() for name, _, value in parts}
 
 
 def _ids(text: str | None) -> list[str] | None:

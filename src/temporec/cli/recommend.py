@@ -20,6 +20,7 @@ def recommend(
     user: o.User = None,
     history: o.History = None,
     words: o.Words = None,
+    profile: o.Profile = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Every known user; needs --out.")] = False,
     k: o.K = 10,
     at: o.At = None,

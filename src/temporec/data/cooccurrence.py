@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from temporec.data.interactions import Interactions
 from temporec.runtime import random_state
@@ -34,6 +33,8 @@ def cooccurrence_vectors(log: Interactions, size: int, dim: int = 256, reach: in
     the symmetric square root of the singular values; randomized SVD (Halko et al. 2011). Centred, and scaled to a mean
     squared length of 1; an item that met no other one is the zero vector.
     """
+    from sklearn.utils.extmath import randomized_svd
+
     if len(log) > _EVENTS:
         users = random_state(seed, 8).permutation(len(log.users))
         kept = np.zeros(len(log.users), dtype=bool)

@@ -21,11 +21,13 @@ class Dataset:
     """Events and the items that they are about; item numbers of `interactions` are those of `catalog`.
 
     `described` says how many leading items of the catalog came from an items table (they exist before any event).
+    `users` is what a table says of users, also of some without events; its column `user` has their ids.
     """
 
     interactions: Interactions
     catalog: Catalog
     described: int = 0
+    users: pl.DataFrame | None = None
 
     def restrict(self, rows: np.ndarray) -> "Dataset":
         """Only some events, the items that those or the items table know, and the kinds that they have (renumbered)."""
@@ -35,10 +37,11 @@ class Dataset:
         keep[log.item] = True
         numbers = np.flatnonzero(keep)
         if len(numbers) == len(self.catalog):
-            return Dataset(log, self.catalog, self.described)
+            return replace(self, interactions=log)
         renumber = np.zeros(self.catalog.size, dtype=np.int32)
         renumber[numbers] = np.arange(1, len(numbers) + 1, dtype=np.int32)
-        return Dataset(replace(log, item=renumber[log.item]), self.catalog.restrict(numbers), self.described)
+        log = replace(log, item=renumber[log.item])
+        return replace(self, interactions=log, catalog=self.catalog.restrict(numbers))
 
     def with_events(self, events: pl.DataFrame) -> "Dataset":
         """More events (columns user, item, time in UTC milliseconds) of items that the catalog has; it stays as it is.
@@ -55,7 +58,7 @@ class Dataset:
         if not log.has_time:
             old, new = old.drop("time"), new.drop("time", strict=False)
         made = build_dataset(pl.concat([old, new], how="diagonal"), self.catalog.frame, tuple(log.context))
-        return Dataset(made.interactions, self.catalog, self.described)
+        return replace(self, interactions=made.interactions)
 
 
 def build_dataset(frame: pl.DataFrame, items: pl.DataFrame | None = None, context: Sequence[str] = ()) -> Dataset:

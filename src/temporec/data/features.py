@@ -141,14 +141,15 @@ def _chosen(catalog: Catalog, names: Sequence[str] | None) -> tuple[list[str], l
     for name in names:
         if name not in known:
             raise ColumnError(
-                f"no column {name!r} with categories or numbers in the items table; known: {', '.join(known) or 'none'}"
+                f"no column {name!r} with categories or numbers in the {catalog.vocabulary.what}s table; known: "
+                f"{', '.join(known) or 'none'}"
             )
     return [name for name in names if name not in numbers], [name for name in names if name in numbers]
 
 
 def _column(catalog: Catalog, name: str) -> pl.Series:
     if name not in catalog.frame.columns:
-        raise ColumnError(f"the items have no column {name!r}, which the features were fitted on")
+        raise ColumnError(f"the {catalog.vocabulary.what}s have no column {name!r}, which the features were fitted on")
     return catalog.frame[name]
 
 

@@ -17,7 +17,7 @@ from temporec.data.read_options import ReadOptions, check_names, reading
 from temporec.errors import ColumnError, EmptyLogError, ReadError
 from temporec.registry import get, names, register
 
-__all__ = ["ColumnMap", "ReadOptions", "map_columns", "read_items", "read_table"]
+__all__ = ["ColumnMap", "ReadOptions", "map_columns", "read_items", "read_table", "read_users"]
 
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _PACKED = (".gz", ".bz2")
@@ -68,16 +68,36 @@ def read_items(
         ReadError, EmptyLogError: as `read_table`.
         ColumnError: no id column is found, or its ids are not whole numbers or text.
     """
-    frame = read_table(source, what="items table", encoding=encoding, query=query)
-    name = find_column("item", frame, item_col, required=True, what="items table")
+    return _keyed(read_table(source, what="items table", encoding=encoding, query=query), "item", item_col)
+
+
+def read_users(source: Any, user_col: str | None = None, *, encoding: str | None = None) -> pl.DataFrame:
+    """Read a users table as `read_items` reads items: the id column becomes `user`; rows that stand twice count once.
+
+    Raises:
+        ReadError, EmptyLogError: as `read_table`.
+        ColumnError: there is no id column, or nothing beside it, or two rows of one user differ.
+    """
+    read = read_table(source, what="users table", encoding=encoding)
+    frame = _keyed(read, "user", user_col if user_col in read.columns else None).unique(maintain_order=True)
+    if frame.width == 1:
+        raise ColumnError("the users table says nothing of the users: it has no column beside their ids")
+    if len(twice := frame["user"].filter(frame["user"].is_duplicated())):
+        raise ColumnError(f"the users table has different rows for one user, {twice[0]!r}; keep one row per user")
+    return frame
+
+
+def _keyed(frame: pl.DataFrame, role: str, asked: str | None) -> pl.DataFrame:
+    """The table with its ids in a first column named `role`; rows without an id and empty columns are gone."""
+    name = find_column(role, frame, asked, required=True, what=f"{role}s table")
     assert name is not None
-    if name != "item" and "item" in frame.columns:
+    if name != role and role in frame.columns:
         raise ColumnError(
-            f"the items table has a column 'item' beside the id column {name!r}; rename or drop one of them"
+            f"the {role}s table has a column {role!r} beside the id column {name!r}; rename or drop one of them"
         )
-    ids = tidy_ids(frame[name], "item")
+    ids = tidy_ids(frame[name], role)
     rest = frame.drop(name).select(pl.selectors.all() - pl.selectors.by_dtype(pl.Null))
-    return pl.concat([ids.alias("item").to_frame(), rest], how="horizontal").drop_nulls("item")
+    return pl.concat([ids.alias(role).to_frame(), rest], how="horizontal").drop_nulls(role)
 
 
 @register("reader", "parquet")

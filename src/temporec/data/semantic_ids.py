@@ -6,7 +6,6 @@ from typing import Self
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from sklearn.cluster import MiniBatchKMeans
 
 from temporec.errors import DataError
 
@@ -30,6 +29,8 @@ class SemanticIds:
     @classmethod
     def fit(cls, vectors: np.ndarray, levels: int, codes: int, seed: int) -> Self:
         """Codebooks of at most `codes` centroids from item vectors float32 [V, d], and the codes of these items."""
+        from sklearn.cluster import MiniBatchKMeans
+
         if not len(vectors) or not np.isfinite(vectors).all():
             raise DataError("semantic ids need item vectors of finite numbers; got none, or NaN or infinite ones")
         rest, books = vectors.astype(np.float32), []

@@ -5,14 +5,16 @@ The core has none of its own: those of the extra `llm`, and of third parties, co
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from temporec import registry
+from temporec.data.trainable_texts import TrainableTexts, TuneConfig
 from temporec.errors import ConfigError, MissingExtraError, UnknownNameError
 
 __all__ = ["TextEncoder", "open_text_encoder"]
@@ -40,6 +42,20 @@ class TextEncoder(ABC):
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors float32 [n, d]; an empty text is the zero row."""
+
+    def trainable(self, texts: Sequence[str], config: TuneConfig, seed: int = 0) -> TrainableTexts:
+        """The texts of a catalog for a model that trains this encoder too.
+
+        Raises:
+            ConfigError: this encoder cannot learn.
+        """
+        raise ConfigError(
+            f"text encoder {self.identity} cannot learn; text.tune needs a transformer: minilm, a hub name or a folder"
+        )
+
+    def tuned(self, config: TuneConfig, weights: Mapping[str, Tensor]) -> "TextEncoder":
+        """This encoder with what `trainable` learned; its identity is another one."""
+        raise ConfigError(f"text encoder {self.identity} cannot take over what another one has learned")
 
 
 def open_text_encoder(name: str) -> TextEncoder:

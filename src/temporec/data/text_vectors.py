@@ -18,8 +18,6 @@ from pydantic import NonNegativeInt, PositiveInt, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.utils.extmath import randomized_svd
 
 from temporec.config import Config
 from temporec.errors import CheckpointError, DataError
@@ -83,7 +81,7 @@ class TextVectorizer:
 
     def __init__(self, config: TextVectorConfig | None = None) -> None:
         self.config = config or TextVectorConfig()
-        self._views: list[TfidfVectorizer] = []
+        self._views: list[Any] = []
         self._components = np.zeros((self.config.dim, 0), dtype=np.float16)  # [dim, features]
         self._mean = np.zeros(self.config.dim, dtype=np.float32)
         self._scale = np.float32(1.0)
@@ -262,16 +260,18 @@ def _grams(token: str, shortest: int, longest: int) -> tuple[str, ...]:
     return tuple(word[i : i + n] for n in range(shortest, longest + 1) for i in range(len(word) - n + 1))
 
 
-def _view(analyzer: _Analyzer, terms: Sequence[str], idf: np.ndarray) -> TfidfVectorizer:
+def _view(analyzer: _Analyzer, terms: Sequence[str], idf: np.ndarray) -> Any:
     """A fitted vectoriser from its plain state."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     view = TfidfVectorizer(analyzer=analyzer, vocabulary=list(terms), sublinear_tf=True, dtype=np.float32)
     view.idf_ = np.asarray(idf)
     return view
 
 
-def _fit_view(
-    tokens: list[list[str]], analyzer: _Analyzer, limit: int, fewest: int
-) -> tuple[TfidfVectorizer, sparse.csr_matrix]:
+def _fit_view(tokens: list[list[str]], analyzer: _Analyzer, limit: int, fewest: int) -> tuple[Any, sparse.csr_matrix]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     for least in sorted({fewest, 1}, reverse=True):
         view = TfidfVectorizer(analyzer=analyzer, max_features=limit, min_df=least, sublinear_tf=True, dtype=np.float32)
         try:
@@ -288,9 +288,10 @@ def _join(views: list[sparse.csr_matrix]) -> sparse.csr_matrix:
 
 def _fit_components(matrix: sparse.csr_matrix, config: TextVectorConfig) -> np.ndarray:
     """Right singular vectors [dim, features], in half precision so that what is saved is what was used."""
+    from sklearn.utils.extmath import randomized_svd
+
     components = np.zeros((config.dim, matrix.shape[1]), dtype=np.float16)
-    rank = min(config.dim, *matrix.shape)
-    if rank and matrix.nnz:
+    if (rank := min(config.dim, *matrix.shape)) and matrix.nnz:
         _, values, axes = randomized_svd(
             matrix, rank, n_oversamples=20, n_iter=config.iterations, random_state=config.seed
         )

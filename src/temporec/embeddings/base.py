@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from temporec.config import Config
 from temporec.data.batch import SequenceBatch
 
-__all__ = ["EmbeddingConfig", "EventEmbedding", "ItemEmbedding"]
+__all__ = ["EmbeddingConfig", "EventEmbedding", "ItemEmbedding", "VectorTable"]
 
 
 class EmbeddingConfig(Config):
@@ -25,6 +25,19 @@ class ItemEmbedding(nn.Module, ABC):
     @abstractmethod
     def table(self) -> Tensor:
         """All item vectors [V + 1, D], differentiable; row 0 is zero."""
+
+
+class VectorTable(ItemEmbedding):
+    """A table made of given vectors; these are a buffer, unless other ones are put in their place for a moment."""
+
+    vectors: Tensor  # [V + 1, d], row 0 and items without information are zero
+
+    @abstractmethod
+    def of(self, vectors: Tensor) -> Tensor:
+        """The table that these vectors [V + 1, d] give."""
+
+    def table(self) -> Tensor:
+        return self.of(self.vectors)
 
 
 class EventEmbedding(nn.Module, ABC):

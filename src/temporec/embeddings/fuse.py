@@ -6,7 +6,7 @@ import torch
 from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from temporec.embeddings.base import EmbeddingConfig, ItemEmbedding
+from temporec.embeddings.base import EmbeddingConfig, VectorTable
 from temporec.errors import ConfigError
 from temporec.registry import register
 
@@ -22,7 +22,7 @@ class FusedEmbeddingConfig(EmbeddingConfig):
 
 
 @register("embedding", "fused")
-class FusedEmbedding(ItemEmbedding):
+class FusedEmbedding(VectorTable):
     """Table [V + 1, D] of learned ids E and fixed vectors X projected by a learned P.
 
     add: E + X P. concat: [E ; X P], half the width each. gate: g E + (1 - g) X P with g = sigmoid([E ; X P] u + c), one
@@ -33,7 +33,6 @@ class FusedEmbedding(ItemEmbedding):
     """
 
     Config = FusedEmbeddingConfig
-    vectors: Tensor
 
     def __init__(
         self, config: FusedEmbeddingConfig, dim: int, size: int, *, generator: torch.Generator, start: Tensor
@@ -56,12 +55,12 @@ class FusedEmbedding(ItemEmbedding):
             nn.init.zeros_(self.gate.weight)
             nn.init.zeros_(self.gate.bias)
 
-    def table(self) -> Tensor:
-        own, given = self.weight, self.vectors @ self.projection
+    def of(self, vectors: Tensor) -> Tensor:
+        own, given = self.weight, vectors @ self.projection
         if self.config.how == "add":
             return own + given
         if self.gate is None:
             return torch.cat([own, given], dim=1)
         share = torch.sigmoid(self.gate(torch.cat([own, given], dim=1)))
-        share = torch.where(self.vectors.any(dim=1, keepdim=True), share, 1.0)
+        share = torch.where(vectors.any(dim=1, keepdim=True), share, 1.0)
         return share * own + (1.0 - share) * given

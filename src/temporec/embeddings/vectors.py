@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from temporec.embeddings.base import EmbeddingConfig, ItemEmbedding
+from temporec.embeddings.base import EmbeddingConfig, VectorTable
 from temporec.registry import register
 
 __all__ = ["VectorEmbedding", "VectorEmbeddingConfig"]
@@ -19,11 +19,10 @@ class VectorEmbeddingConfig(EmbeddingConfig):
 
 
 @register("embedding", "vectors")
-class VectorEmbedding(ItemEmbedding):
+class VectorEmbedding(VectorTable):
     """table = vectors W^T; vectors float32 [V + 1, d] are fixed, row 0 and items without information are zero."""
 
     Config = VectorEmbeddingConfig
-    vectors: Tensor
 
     def __init__(
         self, config: VectorEmbeddingConfig, dim: int, size: int, *, generator: torch.Generator, start: Tensor
@@ -35,5 +34,5 @@ class VectorEmbedding(ItemEmbedding):
         scale = 0.0 if config.zero_start else 0.05 / max(1e-6, float(start.float().norm(dim=1).mean()))
         self.weight = nn.Parameter(torch.randn(dim, width, generator=generator) * scale)
 
-    def table(self) -> Tensor:
-        return self.vectors @ self.weight.T
+    def of(self, vectors: Tensor) -> Tensor:
+        return vectors @ self.weight.T

@@ -1,7 +1,5 @@
 """A causal language model as the temporal encoder: event vectors stand where its word vectors stood."""
 
-import hashlib
-import importlib
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from temporec.encoders.base import EncoderConfig, State, Steps, TemporalEncoder, ring_write, window_mask
-from temporec.errors import CheckpointError, ConfigError, MissingExtraError
+from temporec.errors import CheckpointError, ConfigError
+from temporec.llm.adapters import add_lora, unlist_frozen, weights_digest
 from temporec.llm.smollm2 import smollm2_folder, transformers
 from temporec.registry import register
 
@@ -58,13 +57,16 @@ class LanguageModelEncoder(TemporalEncoder):
         model = _load(config)
         scale = float(model.get_input_embeddings().weight.detach().std())
         model.set_input_embeddings(None)
-        self.register_buffer("weights_hash", _hash(model))
+        self.register_buffer(
+            "weights_hash", torch.frombuffer(bytearray(weights_digest(model.state_dict())), dtype=torch.uint8)
+        )
         self.register_load_state_dict_pre_hook(_refuse_other_weights)  # type: ignore[no-untyped-call]
         if config.train == "lora":
-            _add_lora(model, config)
+            places = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and "attn" in name]
+            add_lora(model, places, config.lora_rank, config.dropout)
         elif config.train == "none":
             model.requires_grad_(False)
-        _unlist_frozen(model)
+        unlist_frozen(model)
         self.model, hidden = model, model.config.hidden_size
         self.norm = nn.LayerNorm(config.dim)
         self.into, self.out = nn.Linear(config.dim, hidden), nn.Linear(hidden, config.dim)
@@ -168,15 +170,6 @@ def _as_config_error(name: str) -> Iterator[None]:
         ) from None
 
 
-def _hash(model: nn.Module) -> Tensor:
-    """SHA-256 of all weights, uint8 [32]."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
-
-
 def _refuse_other_weights(encoder: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     assert isinstance(encoder, LanguageModelEncoder)
     saved = state.get(f"{prefix}weights_hash")
@@ -185,26 +178,3 @@ def _refuse_other_weights(encoder: nn.Module, state: dict[str, Any], prefix: str
             f"language model {encoder.options.model!r} is not the one that this recommender was trained on "
             "(its weights have another hash); put the old one back, or fit again"
         )
-
-
-def _add_lora(model: Any, config: LanguageModelConfig) -> None:
-    """Low-rank additions (Hu et al. 2022) to every linear layer of the attention, in place; the rest is frozen."""
-    try:
-        peft = importlib.import_module("peft")
-    except ImportError:
-        raise MissingExtraError(
-            "encoder.train=lora needs peft, which is not installed. Run: pip install peft; or set encoder.train=none"
-        ) from None
-    places = [name for name, part in model.named_modules() if isinstance(part, nn.Linear) and "attn" in name]
-    rank = config.lora_rank
-    options = peft.LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=config.dropout, target_modules=places)
-    peft.inject_adapter_in_model(options, model)
-
-
-def _unlist_frozen(model: nn.Module) -> None:
-    """Turn frozen parameters into buffers that are in no state dict."""
-    for part in model.modules():
-        for name, weight in list(part.named_parameters(recurse=False)):
-            if not weight.requires_grad:
-                delattr(part, name)
-                part.register_buffer(name, weight.detach(), persistent=False)

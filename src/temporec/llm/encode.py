@@ -3,7 +3,7 @@
 import importlib.util
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from temporec import registry
 from temporec.data.text_encoder import TextEncoder
+from temporec.data.trainable_texts import TrainableTexts, TuneConfig
 from temporec.errors import DataError, MissingExtraError, ReadError
 from temporec.llm.batches import BatchRunner
 from temporec.llm.cache import cache_key, fingerprint
 from temporec.runtime import RunOptions
 
 __all__ = [
-    "CachedTextEncoder", "CallableEncoder", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
+    "CachedTextEncoder", "CallableEncoder", "HubModel", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
     "local_model", "quiet_loading", "require",
 ]  # fmt: skip
 
@@ -102,8 +104,22 @@ def _clean(text: str) -> str:
     return text[:LONGEST].encode("utf-8", "replace").decode("utf-8").replace("\0", " ").strip()
 
 
+class HubModel:
+    """A model by hub name or local folder: where it lies, and which weights it has."""
+
+    name: str
+
+    @cached_property
+    def folder(self) -> Path:
+        return local_model(self.name)
+
+    @cached_property
+    def identity(self) -> str:
+        return f"{Path(self.name).name}:{fingerprint(self.folder)}"
+
+
 @registry.register("text_encoder", "huggingface")
-class HuggingFaceEncoder(CachedTextEncoder):
+class HuggingFaceEncoder(HubModel, CachedTextEncoder):
     """Any sentence-transformers or transformers model, by hub name or local folder; plain ones are mean-pooled.
 
     Reimers & Gurevych 2019. Nothing in a model folder is executed.
@@ -120,16 +136,13 @@ class HuggingFaceEncoder(CachedTextEncoder):
         self.options = options or RunOptions()
 
     @cached_property
-    def folder(self) -> Path:
-        return local_model(self.name)
-
-    @cached_property
-    def identity(self) -> str:
-        return f"{Path(self.name).name}:{fingerprint(self.folder)}"
-
-    @cached_property
     def model(self) -> Any:
         """The SentenceTransformer, loaded when the first text needs it."""
+        model = self.load()
+        return model.to(torch.bfloat16) if self.options.resolve_precision() == "bf16" else model
+
+    def load(self) -> Any:
+        """A new SentenceTransformer in fp32."""
         from sentence_transformers import SentenceTransformer
 
         device = self.options.resolve_device()
@@ -148,7 +161,17 @@ class HuggingFaceEncoder(CachedTextEncoder):
             )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        return model.to(torch.bfloat16) if self.options.resolve_precision() == "bf16" else model
+        return model
+
+    def trainable(self, texts: Sequence[str], config: TuneConfig, seed: int = 0) -> TrainableTexts:
+        from temporec.llm.tune import TunedTexts
+
+        return TunedTexts(self.load(), [_clean(text) for text in texts], config, seed)
+
+    def tuned(self, config: TuneConfig, weights: Mapping[str, Tensor]) -> TextEncoder:
+        from temporec.llm.tune import TunedEncoder
+
+        return TunedEncoder(self, config, weights)
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         return np.asarray(self.model.encode(texts, batch_size=len(texts), show_progress_bar=False))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from temporec.errors import ConfigError, ReadError
 from temporec.llm.cache import fingerprint
-from temporec.llm.encode import local_model, quiet_loading, require
+from temporec.llm.encode import HubModel, quiet_loading, require
 
 __all__ = ["EfficientNetLite", "HubImageEncoder", "TimmEncoder"]
 
@@ -60,20 +60,12 @@ class EfficientNetLite:
         return np.asarray(features.mean(dim=(2, 3)).numpy())
 
 
-class HubImageEncoder:
+class HubImageEncoder(HubModel):
     """Any transformers image model by hub name or folder, float32 [n, d]: its pooled output, else its mean state."""
 
     def __init__(self, name: str) -> None:
         require("transformers", "transformers")
         self.name = name
-
-    @cached_property
-    def folder(self) -> Path:
-        return local_model(self.name)
-
-    @cached_property
-    def identity(self) -> str:
-        return f"{Path(self.name).name}:{fingerprint(self.folder)}"
 
     @cached_property
     def model(self) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from temporec.data.batch import Histories
 from temporec.data.catalog import Catalog
 from temporec.data.dataset import Dataset
 from temporec.data.vocabulary import Id, Vocabulary
-from temporec.errors import UnknownIdError
+from temporec.errors import ConfigError, UnknownIdError
 from temporec.ranking.diversify import mmr
 from temporec.ranking.filters import Filters, allowed_mask
 from temporec.ranking.popularity import log_popularity
@@ -23,6 +23,7 @@ from temporec.ranking.topk import top_k
 from temporec.recommend.explain import explain
 from temporec.recommend.explanation import Explanation
 from temporec.recommend.folder import load_dataset, new_folder, read_manifest, save_dataset
+from temporec.recommend.profiles import Profiles
 from temporec.recommend.query import (
     Query,
     QueryFields,
@@ -48,6 +49,7 @@ class Recommender(ABC):
         log: the known events of every user, row = user number.
         popularity: float32 [V + 1] log-probability of each item, used where nothing else is known.
         exclude_seen: the default of the filter "seen", from the log's repeat rate.
+        profiles: what is known of users beside their events, where there was a users table.
         max_len: so many newest events of a history decide its scores; None = all of them may.
     """
 
@@ -57,6 +59,7 @@ class Recommender(ABC):
     users: Vocabulary
     log: Histories
     popularity: Tensor
+    profiles: Profiles | None = None
     exclude_seen: bool = True
     max_len: int | None = None
 
@@ -125,10 +128,10 @@ class Recommender(ABC):
         """
         query = query or Query(**fields)
         histories = self.histories([query])
-        known = len(histories.items) > 0
         mask = self.mask(query, histories.items)
-        scores = self.best_scores(histories, mask, query) if known else self.popularity.clone()
-        return self.answer(scores, mask, query, "model" if known else "popularity")
+        if not len(histories.items):
+            return self.answer(self.popularity.clone(), mask, query, "popularity")
+        return self.answer(self.best_scores(histories, mask, query), mask, query, "model")
 
     def best_scores(self, histories: Histories, mask: Tensor, query: Query) -> Tensor:
         """Scores [V + 1] of one history, from which a query is answered; items that cannot be in it may be -inf."""
@@ -145,7 +148,7 @@ class Recommender(ABC):
         by_length = np.argsort(self.log.lengths[numbers], kind="stable")  # short histories are not padded to long ones
         for begin in range(0, len(numbers), CHUNK):
             rows = by_length[begin : begin + CHUNK]
-            items[rows], scores[rows], probabilities[rows] = self._top_rows(self.log.rows(numbers[rows]), k, filters)
+            items[rows], scores[rows], probabilities[rows] = self._top_rows(self.known(numbers[rows]), k, filters)
         b, r = np.nonzero(np.isfinite(scores))
         return pl.DataFrame(
             {
@@ -157,18 +160,21 @@ class Recommender(ABC):
             }
         )
 
+    def known(self, users: np.ndarray) -> Histories:
+        """What is known of some users, by number."""
+        return self.log.rows(users)
+
     def _top_rows(self, histories: Histories, k: int, filters: Filters) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores = self.score(histories)
         empty = torch.from_numpy(histories.lengths == 0)
         if empty.any():
             scores[empty] = self.popularity
         scores[:, 0] = -torch.inf
-        allowed = allowed_mask(filters, self.catalog)
-        if allowed is not None:
+        if (allowed := allowed_mask(filters, self.catalog)) is not None:
             scores.masked_fill_(~allowed[None, :], -torch.inf)
         if self.hides_seen(filters):
-            row = np.repeat(np.arange(len(histories)), histories.lengths)
-            scores[torch.from_numpy(row), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf
+            seen = torch.from_numpy(np.where(histories.items < scores.shape[1], histories.items, 0).astype(np.int64))
+            scores[torch.from_numpy(np.repeat(np.arange(len(histories)), histories.lengths)), seen] = -torch.inf
         values, items = top_k(scores, k)
         top = values[:, :1]
         total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)  # in place: fresh memory costs more than the sum
@@ -201,14 +207,15 @@ class Recommender(ABC):
 
     def histories(self, queries: Sequence[Query]) -> Histories:
         """The known and the given events of some queries, in item numbers."""
+        if self.profiles is None and any(query.profile for query in queries):
+            raise ConfigError("this model was fitted without a users table, so it knows no profiles; fit with --users")
         words: list[str] = []
         parts = [self._events(query, words) for query in queries]
         items = np.concatenate([part[0] for part in parts])
         times = np.concatenate([part[1] for part in parts])
         offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
-        at = None
-        if all(query.at is not None for query in queries):
-            at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], dtype=np.int64)
+        moments = [milliseconds(query.at) for query in queries if query.at is not None]
+        at = np.asarray(moments, dtype=np.int64) if len(moments) == len(queries) else None
         extra = self.word_vectors(words) if words else None
         return Histories(items, times, offsets, at, self._user_numbers(queries), self.log.has_time, extra=extra)
 
@@ -219,18 +226,14 @@ class Recommender(ABC):
         )
 
     def _user_numbers(self, queries: Sequence[Query]) -> np.ndarray:
-        known = [q.user in self.users if q.user is not None else False for q in queries]
-        return np.asarray(
-            [int(self.users.encode([q.user])[0]) if k else -1 for q, k in zip(queries, known, strict=True)],
-            dtype=np.int32,
-        )
+        numbers = [int(self.users.encode([q.user])[0]) if q.user in self.users else -1 for q in queries]
+        return np.asarray(numbers, dtype=np.int32)
 
     def _events(self, query: Query, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         items, times = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        if query.user is not None and query.user in self.users:
-            number = int(self.users.encode([query.user])[0])
-            span = slice(self.log.offsets[number], self.log.offsets[number + 1])
-            items, times = self.log.items[span], self.log.times[span]
+        if query.user in self.users:
+            own = self.log.rows(self._user_numbers([query]))
+            items, times = own.items, own.times
         elif query.user is not None and not query.history and query.words is None:
             raise UnknownIdError(
                 f"user {query.user!r} is not among the {len(self.users)} known users; give a history, or no user "
@@ -272,8 +275,7 @@ class Recommender(ABC):
             self.catalog.vocabulary.decode(numbers), values.tolist(), torch.exp(values - total).tolist(),
             self.catalog.titles(numbers), strict=True,
         )  # fmt: skip
-        answers = tuple(Recommendation(item, score, probability, title) for item, score, probability, title in rows)
-        return Recommendations(answers, query.user, source)
+        return Recommendations(tuple(Recommendation(*row) for row in rows), query.user, source)
 
     def _diverse(self, scores: Tensor, query: Query) -> tuple[Tensor, Tensor]:
         """MMR over the best `DIVERSE k` items, in units of their probability."""

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, NonNegativeInt, PositiveInt
 from safetensors.torch import load_file, save_file
-from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from temporec.config import Config
@@ -66,6 +65,8 @@ class TextMap:
             trained: bool [V], items with training events.
             neighbours: how many of them each new item takes.
         """
+        from sklearn.linear_model import RidgeCV
+
         known = np.flatnonzero(trained & texts.any(axis=1))
         if len(known) < 2:
             return None

@@ -232,9 +232,10 @@ def _effects(recommender: Explainable, scored: _Scored, number: int) -> tuple[Ev
 
 
 def _names(recommender: Explainable, query: Query, items: list[int]) -> tuple[list[Id], list[str]]:
-    """Ids and titles of the events of a history; words about items stand for themselves."""
+    """Ids and titles of the events of a history; words about items and the profile stand for themselves."""
     catalog, words = recommender.catalog, list[str]()
     item_numbers([event.item for event in query.events], catalog.vocabulary, words)
+    words.append("the user's profile")
     known = [number if number < catalog.size else 1 for number in items]
     ids, titles = catalog.vocabulary.decode(known), catalog.titles(known)
     for i, number in enumerate(items):

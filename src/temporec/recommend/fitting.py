@@ -21,6 +21,7 @@ from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import Inputs, build_inputs
 from temporec.recommend.neighbours import neighbour_table
+from temporec.recommend.profile_fit import fit_profiles
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.transfer import Source
 from temporec.runtime import RunOptions, random_state
@@ -57,10 +58,14 @@ def fit_recommender(
     trainer = Trainer(config.training, options, listener, resume)
     validate = None if valid is None else _validator(train, valid, config, options, exclude_seen)
     progress = trainer.fit(model, sequences, validate)
+    if model.live is not None:
+        inputs = inputs.settled(model)
+        vectors = model.given[1:].cpu().numpy()
     cold = None
     if vectors is not None and config.recommender.kind == "neural":
         cold = fit_cold_items(model, train, vectors, config.cold, valid)
     recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
+    recommender.profiles = fit_profiles(recommender, train, config, options.seed)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 
@@ -68,6 +73,8 @@ def _build(train: Dataset, config: FitConfig, seed: int) -> tuple[SequenceModel,
     """The model before training, what it was built from, and the text vectors [V, d] of the items."""
     if config.start_from is None:
         inputs, vectors = build_inputs(train, config, config.text, config.cooccurrence, config.features)
+        if config.text.tune != "none":
+            inputs = inputs.live(train.catalog, seed)
         return _kind(config).new_model(config, inputs, train, vectors, seed), inputs, vectors
     source = Source(config.start_from, config)
     inputs, texts = source.build_inputs(train)

@@ -16,7 +16,7 @@ from temporec.data.cooccurrence import cooccurrence_vectors
 from temporec.data.dataset import Dataset
 from temporec.data.features import FeatureConfig, FeatureEncoder
 from temporec.data.text_vectors import Whitener
-from temporec.model import ModelConfig, ModelInputs
+from temporec.model import ModelConfig, ModelInputs, SequenceModel
 from temporec.recommend.texts import TextConfig, TextVectors
 
 __all__ = ["CooccurrenceConfig", "Inputs", "build_inputs"]
@@ -55,6 +55,17 @@ class Inputs:
             vectors = torch.cat([vectors, torch.from_numpy(texts)])
         features = None if self.features is None else self.features.transform(catalog)
         return replace(self, model=ModelInputs(catalog.size, None, vectors, features, options=self.model.options))
+
+    def live(self, catalog: Catalog, seed: int) -> Self:
+        """For a model that trains the encoder of its texts too."""
+        return replace(self, model=replace(self.model, live=self.vectors.live(catalog, seed)))
+
+    def settled(self, model: SequenceModel) -> Self:
+        """After such a training: the encoder becomes a fixed one again, and the model an ordinary one."""
+        assert model.live is not None
+        self.vectors.adopt(model.live)
+        model.live = None
+        return replace(self, model=replace(self.model, live=None, vectors=model.given[1:].cpu()))
 
     @classmethod
     def load(cls, folder: Path, plain: dict[str, Any], catalog: Catalog, text: TextConfig) -> Self:

@@ -20,21 +20,17 @@ from temporec.ranking.filters import Filters
 from temporec.ranking.popularity import log_popularity
 from temporec.ranking.topk import top_k
 from temporec.recommend.base import Recommender
+from temporec.recommend.explain import with_reasons
 from temporec.recommend.explanation import Explanation
-from temporec.recommend.live_log import LiveLog, LogEvent
+from temporec.recommend.live_log import LiveLog, LogEvent, user_hash
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.state import UserStates
 
-__all__ = ["Live", "user_hash"]
+__all__ = ["Live"]
 
 _NO_FILTERS = Filters()
 _WARM = 256
-
-
-def user_hash(user: Id) -> str:
-    """What stands for a forgotten user."""
-    return hashlib.sha256(str(user).encode()).hexdigest()
 
 
 class Live:
@@ -66,8 +62,11 @@ class Live:
         self._ids = rec.catalog.vocabulary.ids.to_list()
         self._titles = rec.catalog.titles(np.arange(1, rec.catalog.size))
         self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
-        self._counts = self.log.counts(rec.catalog.size)
-        rec.popularity = log_popularity(self._counts)
+        self._count()
+
+    def _count(self) -> None:
+        self._counts = self.log.counts(self.catalog.size)
+        self.recommender.popularity = log_popularity(self._counts)
 
     @property
     def catalog(self) -> Catalog:
@@ -95,9 +94,9 @@ class Live:
         """Drop a user's events and state; how many events there were. What the weights have learned stays."""
         if self.states is not None:
             self.states.drop(self.log.number(user))
-        np.subtract.at(self._counts, self.log.events(self.log.number(user))[0], 1)
-        self.recommender.popularity = log_popularity(self._counts)
-        return self.log.forget(user)
+        count = self.log.forget(user)
+        self._count()
+        return count
 
     def forget_hashed(self, wanted: str) -> None:
         """The same where only `user_hash` of the user is known, as in a log that is read again."""
@@ -131,7 +130,7 @@ class Live:
 
     def remove_items(self, items: Sequence[Id]) -> None:
         """These items are not shown until they are put again; histories keep them."""
-        self.absent |= set(self.catalog.vocabulary.encode(items).tolist())
+        self.absent.update(self.catalog.vocabulary.encode(items).tolist())
         self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
 
     def history(self, user: Id) -> list[Event]:
@@ -155,10 +154,9 @@ class Live:
     def recommend_batch(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
         answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
-        plain = [i for i, query in enumerate(queries) if not query.events]
-        groups = [plain] if plain else []
-        groups += [[i] for i, query in enumerate(queries) if query.events]
-        for rows in groups:
+        alone = [i for i, query in enumerate(queries) if query.events or query.profile is not None]
+        together = sorted(set(range(len(queries))).difference(alone))
+        for rows in [*([together] if together else []), *([i] for i in alone)]:
             try:
                 found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
             except TemporecError as error:
@@ -170,8 +168,8 @@ class Live:
     def _answers(self, queries: Sequence[Query]) -> list[Recommendations | TemporecError]:
         """Several queries without events of their own, or a single one."""
         numbers = [self.log.number(query.user) for query in queries]
-        histories = self._histories(queries, numbers)
-        scores = self._scores(histories, numbers)
+        histories, stored = self._histories(queries, numbers)
+        scores = self._scores(histories, numbers, stored)
         row = np.repeat(np.arange(len(queries)), histories.lengths)
         hides = np.asarray([self.recommender.hides_seen(query.filters) for query in queries])[row]
         hides &= histories.items < scores.shape[1]  # words are no items
@@ -187,11 +185,18 @@ class Live:
             for i, query in enumerate(queries)
         ]
 
+    def _whole(self, query: Query) -> Query:
+        """The query with all that is known of its user in it, and without what is absent."""
+        known = self.recommender.profiles
+        profile = query.profile if known is None else known.of(query) or None
+        history = [*(() if query.user is None else self.history(query.user)), *query.history]
+        return replace(query, user=None, history=history, profile=profile, filters=self._shown(query.filters))
+
     def _own_answer(self, query: Query, scores: Tensor, known: bool) -> Recommendations | TemporecError:
         """The answer to a query that not all items may be in."""
         try:
             mask = self.recommender.mask(query, np.zeros(0, np.int32))
-            return self.recommender.answer(scores, mask, query, _source(known))
+            return self.recommender.answer(scores, mask, query, "model" if known else "popularity")
         except TemporecError as error:
             return error
 
@@ -203,22 +208,30 @@ class Live:
             for item, score, chance in list(rows)[: query.k]
             if score > -np.inf
         ]
-        return Recommendations(tuple(made), query.user, _source(known))
+        return Recommendations(tuple(made), query.user, "model" if known else "popularity")
 
-    def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> Histories:
-        """What is known of the users, and behind it the events that a single query brings."""
+    def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> tuple[Histories, list[int]]:
+        """What is known of the users, and behind it the events that a single query brings.
+
+        Beside it, how many first events of each row are the user's own: none where a profile stands before them.
+        """
         at = None
         if all(query.at is not None for query in queries):
             at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], np.int64)
-        stored = self.log.histories(numbers, at)
-        if not queries[0].events:
-            return stored
-        given = self.recommender.histories([self._alone(queries[0], stored)])
-        return Histories(
-            np.concatenate([stored.items, given.items]), np.concatenate([stored.times, given.times]),
-            np.asarray([0, len(stored.items) + len(given.items)]), at, None, stored.has_time,
-            _joined(stored.kinds, given.kinds), _joined(stored.values, given.values), given.extra,
-        )  # fmt: skip
+        made = self.log.histories(numbers, at)
+        stored, profiles = made.lengths, self.recommender.profiles
+        if queries[0].events:
+            given = self.recommender.histories([self._alone(queries[0], made)])
+            made = Histories(
+                np.concatenate([made.items, given.items]), np.concatenate([made.times, given.times]),
+                np.asarray([0, len(made.items) + len(given.items)]), at, None, made.has_time,
+                _joined(made.kinds, given.kinds), _joined(made.values, given.values), given.extra,
+            )  # fmt: skip
+        if profiles is not None:
+            before = made.lengths
+            made = profiles.put_first(made, queries, self.catalog.size)
+            stored = np.where(made.lengths > before, 0, stored)
+        return made, stored.tolist()
 
     def _alone(self, query: Query, stored: Histories) -> Query:
         """The query without its user; the events that it brings come not before those that are known."""
@@ -228,14 +241,13 @@ class Live:
             times = [last if event.time is None else max(last, milliseconds(event.time)) for event in history]
             history = [replace(event, time=time / 1000) for event, time in zip(history, times, strict=True)]
         at = query.at if query.at is not None or not len(stored.items) else int(stored.times[-1]) / 1000
-        return replace(query, user=None, history=history, at=at)
+        return replace(query, user=None, history=history, at=at, profile=None)
 
-    def _scores(self, histories: Histories, numbers: Sequence[int]) -> Tensor:
+    def _scores(self, histories: Histories, numbers: Sequence[int], stored: Sequence[int]) -> Tensor:
         """Scores [B, V + 1]; those of an empty history are the popularity."""
         rec = self.recommender
         if self.states is None or not isinstance(rec, NeuralRecommender):
             return rec.score(histories)
-        stored = [len(self.log.events(number)[0]) for number in numbers]
         filled = np.flatnonzero(histories.lengths > 0)
         queries = torch.zeros(len(numbers), rec.item_vectors.shape[1], device=rec.item_vectors.device)
         if len(filled):
@@ -251,9 +263,11 @@ class Live:
 
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not."""
-        query = query or Query(**fields)
-        whole = replace(query, user=None, history=[*self.history(query.user), *query.history]) if query.user else query
-        return self.recommender.explain(item, replace(whole, filters=self._shown(query.filters)))
+        return self.recommender.explain(item, self._whole(query or Query(**fields)))
+
+    def with_reasons(self, query: Query, answer: Recommendations) -> Recommendations:
+        """The answer to a query with `why` beside every item."""
+        return with_reasons(self.recommender, self._whole(query), answer)
 
     def _shown(self, filters: Filters) -> Filters:
         blocked = [*filters.blocked, *(self._ids[number - 1] for number in sorted(self.absent))]
@@ -277,10 +291,6 @@ class Live:
     def digest(self, user: Id) -> str:
         """A hash of a user's history."""
         return hashlib.sha256(json.dumps([str(event) for event in self.history(user)]).encode()).hexdigest()
-
-
-def _source(known: bool) -> str:
-    return "model" if known else "popularity"
 
 
 def _joined(stored: np.ndarray | None, given: np.ndarray | None) -> np.ndarray | None:

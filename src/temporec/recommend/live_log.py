@@ -1,5 +1,6 @@
 """Histories that grow: the events of a checkpoint, and behind or between them those of the stream."""
 
+import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import polars as pl
 from temporec.data.batch import Histories
 from temporec.data.vocabulary import Id, Vocabulary
 
-__all__ = ["LiveLog", "LogEvent"]
+__all__ = ["LiveLog", "LogEvent", "user_hash"]
 
 _SCHEMA = {
     "user": pl.String, "item": pl.Int32, "time": pl.Int64, "sequence": pl.Int64, "kind": pl.Int16, "value": pl.Float64,
@@ -28,6 +29,11 @@ class LogEvent:
     sequence: int
     kind: str | None = None
     value: float | None = None
+
+
+def user_hash(user: Id) -> str:
+    """What stands for a forgotten user."""
+    return hashlib.sha256(str(user).encode()).hexdigest()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The question (who, when, among what) and the answer (items, scores, probabilities)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -42,6 +42,8 @@ class Query:
         history: events oldest first (item ids or `Event`s). With a user, they come after the events the model knows.
             What is no known id but holds a space, or Chinese, Japanese or Korean signs, is read as words about an item.
         words: what is wanted, in words; counts as one more event, the last one.
+        profile: what is known of the user, by column of the users table: {"age": 30, "gender": "F"}. It goes before
+            what that table says, and counts as one event before the first of a short history (`profiles.until`).
         at: the moment of the request; None = now is unknown, the model does not use it.
         k: how many items.
         candidates: rank only these items.
@@ -57,6 +59,7 @@ class Query:
     filters: Filters = field(default_factory=Filters)
     diversity: float = 0.0
     words: str | None = None
+    profile: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.diversity <= 1.0:
@@ -67,6 +70,8 @@ class Query:
             raise DataError(f"history must be a list of item ids, oldest first; got the text {self.history!r}")
         if self.words is not None and not self.words.strip():
             raise DataError("words must say what is wanted; got an empty text")
+        if self.profile is not None and not self.profile:
+            raise DataError('a profile must say something of the user, such as {"age": 30}; got an empty one')
 
     @property
     def events(self) -> list[Event]:
@@ -90,6 +95,7 @@ class QueryFields(TypedDict, total=False):
     filters: Filters
     diversity: float
     words: str | None
+    profile: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from temporec.recommend.base import Recommender
 from temporec.recommend.cold import ColdItems
 from temporec.recommend.fit_config import FitConfig, NeuralConfig, RecommenderConfig
 from temporec.recommend.inputs import Inputs
+from temporec.recommend.profiles import Profiles
 from temporec.recommend.query import Query
 
 __all__ = ["NeuralRecommender"]
@@ -118,8 +119,21 @@ class NeuralRecommender(Recommender):
             return self._table
         return torch.cat([self._table, histories.extra.to(self._table)])
 
+    def known(self, users: np.ndarray) -> Histories:
+        found = super().known(users)
+        if self.profiles is None:
+            return found
+        return self.profiles.put_known(found, self.users.decode(users), self.catalog.size)
+
     def histories(self, queries: Sequence[Query]) -> Histories:
-        """The events of some queries, with their kinds and values."""
+        """The events of some queries, with their kinds and values; a profile stands before them."""
+        if self.profiles is None:
+            return self._events_of(queries)
+        new = [query.user not in self.users and bool(self.profiles.of(query)) for query in queries]
+        made = self._events_of([replace(q, user=None) if n else q for q, n in zip(queries, new, strict=True)])
+        return self.profiles.put_first(made, queries, self.catalog.size)
+
+    def _events_of(self, queries: Sequence[Query]) -> Histories:
         made, known = super().histories(queries), self.log
         if made.users is None or not len(self.model.events):
             return made
@@ -179,12 +193,13 @@ class NeuralRecommender(Recommender):
             How many items are new.
 
         Raises:
-            DataError: a new item has no text (nor other vector), so there is nothing to place it by. Nothing is added.
+            ConfigError: the model was fitted without texts (or other vectors) of items.
+            DataError: a new item has none, so there is nothing to place it by. Nothing is added.
         """
         catalog, size = self.catalog.extend(items), self.catalog.size
-        if len(catalog) + 1 == size:
+        if catalog.size == size:
             return 0
-        if self.cold is None or self.inputs is None:
+        if self.inputs is None or not self.inputs.vectors.fitted:
             raise ConfigError(
                 "this model was fitted without texts of items, so it cannot place new ones; fit with --items and "
                 "text.encoder"
@@ -193,13 +208,21 @@ class NeuralRecommender(Recommender):
         if (silent := np.flatnonzero(~texts.any(axis=1))).size:
             name = catalog.vocabulary.decode([size + int(silent[0])])[0]
             raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
-        self.inputs, self.cold = self.inputs.extended(catalog, texts), self.cold.extended(texts)
-        self.model = grown(self.model, self.inputs.model)
-        old = self.dataset
-        self.remember(Dataset(old.interactions, catalog, old.described))
+        self.grow(self.inputs.extended(catalog, texts), texts)
+        self.remember(replace(self.dataset, catalog=catalog))
         self._buffer = None
         self.refresh()
         return catalog.size - size
+
+    def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
+        """Give new items a place in the model, by their text vectors [n, d]."""
+        if self.cold is None:
+            raise ConfigError(
+                "this model has no map from texts to items, so it cannot place new ones; fit with head.tied=true and "
+                "texts of more items"
+            )
+        self.inputs, self.cold = inputs, self.cold.extended(texts)
+        self.model = grown(self.model, inputs.model)
 
     @torch.no_grad()
     def item_scores(self, number: int) -> Tensor:
@@ -230,6 +253,8 @@ class NeuralRecommender(Recommender):
         save_file(weights, folder / "model.safetensors")
         if self.cold is not None:
             self.cold.save(folder)
+        if self.profiles is not None:
+            self.profiles.save(folder)
         own = {"config": self.model.config.to_dict(), "exclude_seen": self.exclude_seen}
         plain = {**own, **self.inputs.save(folder)}
         (folder / "model.json").write_text(json.dumps(plain, indent=2), encoding="utf-8")
@@ -243,6 +268,8 @@ class NeuralRecommender(Recommender):
             inputs = Inputs.load(folder, plain, dataset.catalog, config.text)
             model = cls.saved_model(config, inputs, dataset, folder)
             model.load_state_dict(load_file(folder / "model.safetensors"))
-            return cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
+            made = cls(model, dataset, plain["exclude_seen"], inputs, ColdItems.load(folder))
+            made.profiles = Profiles.load(folder)
+            return made
         except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{folder} cannot be loaded: {' '.join(str(error).split())[:300]}") from None

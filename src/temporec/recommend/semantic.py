@@ -4,19 +4,17 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import polars as pl
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from temporec import registry
 from temporec.data.batch import Histories, SequenceBatch
-from temporec.data.catalog import Catalog
 from temporec.data.cooccurrence import cooccurrence_vectors
 from temporec.data.dataset import Dataset
 from temporec.data.semantic_ids import CodeTree, SemanticIds
 from temporec.embeddings.codes import CodeEmbedding, CodeEmbeddingConfig
-from temporec.errors import ConfigError, DataError
+from temporec.errors import ConfigError
 from temporec.heads.codes import CodeHead, CodeHeadConfig
 from temporec.losses.base import Negatives
 from temporec.model import ModelConfig, ModelInputs, SequenceModel
@@ -207,25 +205,6 @@ class SemanticRecommender(NeuralRecommender):
         assert isinstance(config.recommender, SemanticConfig)
         return config.recommender
 
-    def add_items(self, items: pl.DataFrame) -> int:
-        """Give new items (column `item`, and the columns that the texts came from) codes; they can be ranked at once.
-
-        Nothing is trained. Items already known are left out. Returns the number of new items.
-
-        Raises:
-            DataError: an id is missing or of another type than the catalog's; or there was no text when it was fitted.
-        """
-        catalog = self.catalog.extend(items)
-        fresh = Catalog.build(catalog.vocabulary.ids[len(self.catalog) :], catalog.frame[len(self.catalog) :])
-        if not len(fresh):
-            return 0
-        if self.inputs is None or not self.inputs.vectors.fitted:
-            raise DataError(
-                "this semantic recommender was fitted without texts or vectors of the items, so new items have no "
-                "codes; fit it with an items table"
-            )
-        ids = self.model.ids.extended(self.inputs.vectors.transform_catalog(fresh))
-        self.remember(Dataset(self.dataset.interactions, catalog, self.dataset.described))
-        self.model.extend(ids)
-        self.refresh()
-        return len(fresh)
+    def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
+        """Give new items codes by the fitted codebooks."""
+        self.model.extend(self.model.ids.extended(texts))

@@ -7,22 +7,29 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-import polars as pl
+import torch
 from pydantic import BeforeValidator, PositiveInt, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_tensors
+from safetensors.torch import save_file as save_tensors
+from torch import Tensor
 
-from temporec.config import Config, Names
+from temporec.config import Names
 from temporec.data.catalog import Catalog
 from temporec.data.text_encoder import TextEncoder, open_text_encoder
 from temporec.data.text_vectors import TextVectorConfig, TextVectorizer
+from temporec.data.trainable_texts import TuneConfig
+from temporec.embeddings.live import LiveVectors
 from temporec.errors import CheckpointError, ConfigError, DataError, MissingExtraError, ReadError
+from temporec.recommend.given import given_vectors, vector_columns
 from temporec.recommend.templates import check_template, render
 
-__all__ = ["TextConfig", "TextVectors", "given_vectors"]
+__all__ = ["TextConfig", "TextVectors"]
 
 FORMAT = 1
 NAME = "text_parts"  # of the two files in a checkpoint folder
+TUNED = "text_tuned.safetensors"  # what a text encoder learned together with the model
 
 
 def _unbraced(value: Any) -> Any:
@@ -30,8 +37,8 @@ def _unbraced(value: Any) -> Any:
     return "{" + next(iter(value)) + "}" if isinstance(value, dict) and list(value.values()) == [None] else value
 
 
-class TextConfig(Config):
-    """Where item vectors come from.
+class TextConfig(TuneConfig):
+    """Where item vectors come from, and whether their encoder learns.
 
     Args:
         encoder: one or several, whose vectors stand side by side: `tfidf` (the core's own), `given` (vector columns of
@@ -70,6 +77,7 @@ class _Part:
     identity: str = ""
     mean: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     scale: float = 1.0
+    tuned: bool = False  # the encoder has learned together with the model
 
     def fit(self, raw: np.ndarray) -> np.ndarray:
         """Learn centre and scale from raw vectors [n, d]; zero rows say nothing, and stay zero."""
@@ -97,6 +105,7 @@ class TextVectors:
         self.vectorizer = TextVectorizer(TextVectorConfig(dim=config.dim, seed=seed))
         self._parts: list[_Part] = []
         self._encoders: dict[str, TextEncoder] = {}
+        self._learned: dict[str, Tensor] = {}  # weights of the part that is tuned
 
     @property
     def fitted(self) -> bool:
@@ -108,7 +117,7 @@ class TextVectors:
         texts = self._texts(catalog)
         for name in self.config.encoder:
             if name == "given":
-                for column in _vector_columns(catalog, self.config.columns):
+                for column in vector_columns(catalog, self.config.columns):
                     self._parts.append(_Part(column, given=True))
                     columns.append(self._parts[-1].fit(given_vectors(catalog, [column])))
             elif any(texts):
@@ -136,13 +145,41 @@ class TextVectors:
                 columns.append(self._of_texts(part, texts))
         return np.concatenate(columns, axis=1)
 
+    def live(self, catalog: Catalog, seed: int) -> LiveVectors:
+        """The vectors of the catalog that this was fitted on, for a model that trains their encoder too.
+
+        Raises:
+            ConfigError: there is not one encoder that can learn.
+        """
+        found = [part for part in self._parts if part.identity]
+        if len(found) != 1:
+            names = ", ".join(part.source for part in found) or "none"
+            raise ConfigError(
+                f"text.tune={self.config.tune} trains one text encoder beside tfidf and given; text.encoder names "
+                f"{names}. Name one, such as minilm, a hub name or a folder, and give items with texts"
+            )
+        part = found[0]
+        texts = self._encoder(part).trainable(self._texts(catalog), self.config, seed)
+        first = sum(len(each.mean) for each in self._parts[: self._parts.index(part)])
+        return LiveVectors(texts, torch.from_numpy(part.mean), part.scale, first, self.config)
+
+    def adopt(self, live: LiveVectors) -> None:
+        """From now on, texts go through the encoder as it has become."""
+        part = next(part for part in self._parts if part.identity)
+        self._learned, part.tuned = live.texts.weights(), True
+        self._encoders[part.source] = self._encoder(part).tuned(self.config, self._learned)
+        part.identity = self._encoders[part.source].identity
+
     def save(self, folder: Path) -> None:
         """Write the fitted transform, where there is one."""
         if not self._parts:
             return
         if any(part.source == "tfidf" and not part.given for part in self._parts):
             self.vectorizer.save(folder)
-        plain = [{"source": part.source, "given": part.given, "identity": part.identity} for part in self._parts]
+        if self._learned:
+            save_tensors(self._learned, folder / TUNED)
+        names = ("source", "given", "identity", "tuned")
+        plain = [{name: getattr(part, name) for name in names} for part in self._parts]
         text = json.dumps({"format": FORMAT, "parts": plain}, ensure_ascii=False)
         (folder / f"{NAME}.json").write_text(text, encoding="utf-8")
         arrays = {f"mean{i}": part.mean for i, part in enumerate(self._parts)}
@@ -163,7 +200,7 @@ class TextVectors:
             made.vectorizer = TextVectorizer.load(folder)
             made._parts = [_Part("tfidf", mean=np.zeros(made.vectorizer.config.dim, np.float32))]  # of before FORMAT 1
         if (folder / f"{NAME}.json").exists():
-            made._parts = _read_parts(folder)
+            made._parts, made._learned = _read_parts(folder)
         for part in made._parts:
             if part.identity:
                 try:
@@ -191,6 +228,8 @@ class TextVectors:
     def _encoder(self, part: _Part) -> TextEncoder:
         if part.source not in self._encoders:
             encoder = open_text_encoder(part.source)
+            if part.tuned:
+                encoder = encoder.tuned(self.config, self._learned)
             if part.identity not in ("", encoder.identity):
                 raise CheckpointError(
                     f"text encoder {part.source!r} is not the one that this model was fitted with: its identity was "
@@ -215,52 +254,17 @@ class TextVectors:
             )
 
 
-def _vector_columns(catalog: Catalog, columns: Sequence[str] | None) -> list[str]:
-    known = catalog.columns("vector")
-    if not known:
-        raise ConfigError("text.encoder=given needs a column of vectors (lists of numbers) in the items table")
-    return [name for name in columns or () if name in known] or known
-
-
-def given_vectors(catalog: Catalog, columns: Sequence[str] | None = None) -> np.ndarray:
-    """Vector columns joined, float32 [V, d]; a missing vector is zero.
-
-    Raises:
-        ConfigError: no such column, vectors of several widths, NaN or infinite numbers.
-    """
-    parts = []
-    for name in _vector_columns(catalog, columns):
-        column = catalog.frame[name].rename("")
-        if isinstance(column.dtype, pl.Array):
-            column = column.arr.to_list()
-        lengths = column.list.len()
-        width = int(lengths.max() or 0)  # type: ignore[arg-type]
-        wrong = (lengths != width).arg_true()
-        if len(wrong) or not width:
-            where = f"item {catalog.frame['item'][int(wrong[0])]!r} differs" if len(wrong) else "all are empty"
-            raise ConfigError(f"vectors in column {name!r} must all have one width, here {width}: {where}")
-        known = column.is_not_null().to_numpy()
-        numbers = column.drop_nulls().explode().cast(pl.Float32).to_numpy().reshape(-1, width)
-        finite = np.isfinite(numbers).all(axis=1)
-        if not finite.all():
-            item = catalog.frame["item"][int(np.flatnonzero(known)[~finite][0])]
-            raise ConfigError(f"the vector in column {name!r} of item {item!r} holds NaN or infinite numbers; clean it")
-        table = np.zeros((len(column), width), dtype=np.float32)
-        table[known] = numbers
-        parts.append(table)
-    return np.concatenate(parts, axis=1)
-
-
-def _read_parts(folder: Path) -> list[_Part]:
+def _read_parts(folder: Path) -> tuple[list[_Part], dict[str, Tensor]]:
     try:
         state = json.loads((folder / f"{NAME}.json").read_text(encoding="utf-8"))
         if state["format"] > FORMAT:
             raise CheckpointError(f"{folder / NAME}.json is of format {state['format']}, not {FORMAT}; update Temporec")
         arrays = load_file(folder / f"{NAME}.safetensors")
-        return [
+        parts = [
             _Part(**plain, mean=arrays[f"mean{i}"], scale=float(arrays["scale"][i]))
             for i, plain in enumerate(state["parts"])
         ]
+        return parts, load_tensors(folder / TUNED) if any(part.tuned for part in parts) else {}
     except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
         raise CheckpointError(
             f"the scales of text vectors in {folder} are incomplete or damaged ({error}); fit the model again"

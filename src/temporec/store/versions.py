@@ -166,6 +166,18 @@ class Home:
             known = parent if parent in self._names() else None
             return self._point(Pointer(old.previous, known, None, 0.0, now(), old.serial + 1))
 
+    def held(self) -> int:
+        """The log offset up to which each version that the pointer names has a snapshot; 0 where one has none."""
+        pointer = self.pointer()
+        offsets = []
+        for name in {pointer.current, pointer.previous, pointer.control} - {None}:
+            try:
+                plain = json.loads((self.snapshot_path / str(name) / "live.json").read_text(encoding="utf-8"))
+                offsets.append(int(plain["offset"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                return 0
+        return min(offsets)
+
     def prune(self, keep: int) -> list[str]:
         """Remove all but the newest `keep` versions and those that the pointer names; what went."""
         with self._locked("versions"), self._locked("pointer"):

@@ -31,6 +31,8 @@ class Listener(Protocol):
 
     def epoch(self, record: EpochRecord) -> None: ...
 
+    def renew(self, done: int, total: int) -> None: ...  # texts that an encoder which learns has read anew
+
     def close(self) -> None: ...
 
 
@@ -44,6 +46,9 @@ class Silent:
         return
 
     def epoch(self, record: EpochRecord) -> None:
+        return
+
+    def renew(self, done: int, total: int) -> None:
         return
 
     def close(self) -> None:
@@ -67,6 +72,10 @@ class Listeners(Silent):
     def epoch(self, record: EpochRecord) -> None:
         for listener in self.listeners:
             listener.epoch(record)
+
+    def renew(self, done: int, total: int) -> None:
+        for listener in self.listeners:
+            listener.renew(done, total)
 
     def close(self) -> None:
         for listener in self.listeners:

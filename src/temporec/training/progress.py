@@ -46,10 +46,18 @@ class ProgressBar(Silent):
             return
         if epoch != self._epoch:
             self._epoch = epoch
-            name = f"{self.label} epoch {epoch + 1} of at most {self._epochs}"
-            self._bar.reset(self._task, total=self._positions, description=name, loss=loss, rate=0.0)
+            self._bar.reset(self._task, total=self._positions, description=self._title, loss=loss, rate=0.0)
         rate = self._bar.tasks[0].speed or 0.0
         self._bar.update(self._task, advance=events, loss=loss, rate=rate)
+
+    @property
+    def _title(self) -> str:
+        return f"{self.label} epoch {self._epoch + 1} of at most {self._epochs}"
+
+    def renew(self, done: int, total: int) -> None:
+        if self._bar is not None:
+            title = self._title if done == total else f"{self.label} reads texts anew: {done:,} of {total:,}"
+            self._bar.update(self._task, description=title)
 
     def epoch(self, record: EpochRecord) -> None:
         value = (

@@ -5,11 +5,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
@@ -23,6 +22,9 @@ from temporec.training.checkpoint import Progress, ResumeFolder
 from temporec.training.listeners import Listener, Silent
 from temporec.training.schedule import learning_rate
 from temporec.training.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Trainer", "TrainingConfig"]
 
@@ -80,9 +82,7 @@ class Trainer:
         goes on from its resume folder gives the same weights, bit by bit, as one that was never interrupted.
         """
         device = self.options.resolve_device()
-        fabric = Fabric(
-            accelerator=device.type, devices=1, precision="bf16-mixed" if self.precision == "bf16" else "32-true"
-        )
+        fabric = self._fabric(device)
         wrapped, optimizer = fabric.setup(model, self._optimizer(model))
         wrapped.mark_forward_method("loss")
         sampler = self._sampler(model, sequences)
@@ -95,7 +95,7 @@ class Trainer:
                 model.train()
                 batches = sequences.batches(self.options.seed, progress.epoch, skip=progress.step)
                 for batch in batches:
-                    self._before_step(optimizer, progress, sequences)
+                    self._before_step(model, optimizer, progress, sequences)
                     negatives = None if sampler is None else sampler.draw(model.criterion.needs.negatives, device)
                     with fabric.autocast():  # on one device Fabric does not wrap `loss` itself
                         loss = wrapped.loss(batch.to(device), negatives)
@@ -108,22 +108,30 @@ class Trainer:
                 value = accuracy = None
                 if validate is not None and progress.epoch >= self.config.validate_from:
                     with self._averaged(model, progress.average):
+                        self._renew(model)
                         value, accuracy = validate(model.eval())
                         if stopping.update(value, progress.epoch):
-                            progress.best = {
-                                name: tensor.detach().clone() for name, tensor in model.state_dict().items()
-                            }
+                            progress.best = _copy(model)
                 progress.end_epoch((value, accuracy), seconds, stopping)
                 self._save(progress, model, optimizer, force=True)
                 self.listener.epoch(progress.records[-1])
         self._finish(model, progress)
         return progress
 
+    def _fabric(self, device: torch.device) -> "Fabric":
+        from lightning_fabric import Fabric  # seconds to import, and recommending needs none of it
+
+        precision: Literal["bf16-mixed", "32-true"] = "bf16-mixed" if self.precision == "bf16" else "32-true"
+        return Fabric(accelerator=device.type, devices=1, precision=precision)
+
     def _optimizer(self, model: SequenceModel) -> torch.optim.Optimizer:
         kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
-        return kind(
-            model.parameters(), lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.98), fused=True
-        )
+        live = [] if model.live is None else list(model.live.parameters())
+        rest = [weight for weight in model.parameters() if all(weight is not each for each in live)]
+        groups: list[dict[str, Any]] = [{"params": rest, "share": 1.0}]
+        if model.live is not None:
+            groups.append({"params": live, "share": model.live.config.encoder_lr / self.config.lr})
+        return kind(groups, lr=self.config.lr, weight_decay=self.config.weight_decay, betas=(0.9, 0.98), fused=True)
 
     def _sampler(self, model: SequenceModel, sequences: Sequences) -> "_Draw | None":
         if not model.criterion.needs.negatives:
@@ -137,17 +145,25 @@ class Trainer:
         if self.folder is not None and self.folder.exists():
             progress = self.folder.load(model, optimizer)
         elif self.config.average:
-            progress.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            progress.average = _copy(model)
         self.progress = progress
         return progress
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, progress: Progress, sequences: Sequences) -> None:
+    def _renew(self, model: SequenceModel) -> None:
+        for done, total in model.renew():
+            self.listener.renew(done, total)
+
+    def _before_step(
+        self, model: SequenceModel, optimizer: torch.optim.Optimizer, progress: Progress, sequences: Sequences
+    ) -> None:
         if progress.steps_per_epoch == 0:
             progress.steps_per_epoch = sequences.count(self.options.seed, progress.epoch)
         total = progress.steps_per_epoch * self.config.epochs if self.config.cosine else None
         done = progress.total_steps
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(self.config.lr, done, self.config.warmup, total)
+            group["lr"] = group["share"] * learning_rate(self.config.lr, done, self.config.warmup, total)
+        if model.live is not None and done and done % model.live.config.refresh == 0:
+            self._renew(model)
         torch.manual_seed(generator(self.options.seed, progress.epoch, progress.step, 7).initial_seed())
 
     def _after_step(
@@ -180,7 +196,7 @@ class Trainer:
         if average is None:
             yield
             return
-        own = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        own = _copy(model)
         model.load_state_dict(average)
         try:
             yield
@@ -191,7 +207,13 @@ class Trainer:
         weights = progress.best if progress.best is not None else progress.average
         if weights is not None:
             model.load_state_dict(weights)
+        if progress.best is None:
+            self._renew(model)
         model.eval()
+
+
+def _copy(model: SequenceModel) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 class _Draw:

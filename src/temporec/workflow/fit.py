@@ -69,6 +69,8 @@ class FitReport:
         """Cleaning, figures and verdict for people."""
         trials = {self.trial.name: self.trial, **self.baselines}
         parts = [self.loaded.report.to_text(), "", figures_table(trials), "", self.comparison.verdict]
+        if self.recommender.profiles is not None:
+            parts.append(self.recommender.profiles.sentence)
         return "\n".join(parts if self.canary is None else [*parts, self.canary.sentence])
 
 
@@ -77,10 +79,10 @@ def fit(
     items: Any = None,
     model: str | FitConfig = DEFAULT,
     *,
+    users: Any = None,
     settings: Settings | None = None,
     overrides: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
-    resume: bool = False,
 ) -> FitReport:
     """Clean a log, fit a model, test it honestly beside baselines, refit on all events, save.
 
@@ -88,17 +90,17 @@ def fit(
         log: anything that `load` takes.
         items: items table, or None.
         model: preset name or config.
+        users: table of what is known of users (`profiles.` options), or None.
         settings: data, protocol, run.
         overrides: dotted options, for instance {"training.epochs": 2, "clean.min_item_events": 5}.
-        out: folder to save to; `OUT.resume` holds the state of an unfinished run.
-        resume: go on with the unfinished run of `out`.
+        out: folder to save to; `OUT.resume` holds the state of an unfinished run (`settings.resume` goes on with it).
     """
     settings, rest = apply_overrides(settings or Settings(), overrides or {})
     name = model_config(model, rest, settings.judge.target).name  # bad options come to light before any work
-    loaded = load(log, items, settings.data)
+    loaded = load(log, items, settings.data, users)
     parts = make_split(loaded.dataset, settings.judge)
     config = model_config(model, rest, settings.judge.target, parts[0].train.interactions)
-    with _work_folder(out, config, settings, resume) as work:
+    with _work_folder(out, config, settings) as work:
         listen = _listeners(name, settings, work)
         trial = try_model(name, parts, config, settings.run, listener=listen("train"), resume=_part(work, "train"))
         baselines = try_baselines(parts, settings.run, settings.baselines)
@@ -140,7 +142,7 @@ def _refit(
 
 
 @contextmanager
-def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings, resume: bool) -> Iterator[Path | None]:
+def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings) -> Iterator[Path | None]:
     """`OUT.resume`, emptied unless its run is to go on; a run that fails before its first state leaves nothing."""
     if out is None:
         yield None
@@ -149,14 +151,16 @@ def _work_folder(out: str | Path | None, config: FitConfig, settings: Settings, 
     if out.exists() and not (out / "manifest.json").exists() and any(out.iterdir() if out.is_dir() else [out]):
         raise ConfigError(f"--out {out} exists and is not a model folder of Temporec; choose another name")
     work = out.with_name(out.name + ".resume")
-    marks = json.dumps([config.to_dict(), settings.override({"run.progress": False}).to_dict()], sort_keys=True)
+    marks = json.dumps(
+        [config.to_dict(), settings.override({"run.progress": False, "resume": False}).to_dict()], sort_keys=True
+    )
     same = (work / "settings.json").exists() and (work / "settings.json").read_text(encoding="utf-8") == marks
-    if resume and work.exists() and not same:
+    if settings.resume and work.exists() and not same:
         raise ConfigError(
             f"the unfinished run in {work} was started with other settings; use the same, or leave out --resume"
         )
     try:
-        if not (resume and same):
+        if not (settings.resume and same):
             _forget(work)
             work.mkdir(parents=True)
             (work / "settings.json").write_text(marks, encoding="utf-8")

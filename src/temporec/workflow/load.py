@@ -1,6 +1,6 @@
 """From files to a data set: read, map columns, clean, number."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -10,7 +10,7 @@ from temporec.data.catalog import Catalog
 from temporec.data.clean import CleanConfig, CleanReport, clean
 from temporec.data.columns import ColumnMap, find_column, map_columns
 from temporec.data.dataset import Dataset, build_dataset
-from temporec.data.readers import read_items, read_table
+from temporec.data.readers import read_items, read_table, read_users
 from temporec.errors import EmptyLogError
 
 __all__ = ["LoadConfig", "Loaded", "load", "load_frame"]
@@ -45,18 +45,21 @@ class Loaded:
     mapped: pl.DataFrame  # as it was before cleaning, canonical names
 
 
-def load(log: Any, items: Any = None, config: LoadConfig | None = None) -> Loaded:
-    """Read and clean a log, and an items table where given.
+def load(log: Any, items: Any = None, config: LoadConfig | None = None, users: Any = None) -> Loaded:
+    """Read and clean a log, and tables of items and users where given.
 
     Args:
         log: anything that `read_table` takes: a path, a database URL, a Polars or pandas frame, an Arrow table.
         items: the same for the items table; text, categories, numbers and vectors of its columns become features.
+        users: the same for a users table.
     """
     config = config or LoadConfig()
     read = read_table(log, encoding=config.encoding, query=config.query)
     mapped, time_name = map_columns(read, config.columns), find_column("time", read, config.columns.time)
     table = None if items is None else read_items(items, config.item_col, encoding=config.encoding)
-    return load_frame(mapped, table, config, time_name=time_name or "time")
+    people = None if users is None else read_users(users, config.columns.user, encoding=config.encoding)
+    loaded = load_frame(mapped, table, config, time_name=time_name or "time")
+    return replace(loaded, dataset=replace(loaded.dataset, users=people))
 
 
 def load_frame(

@@ -25,6 +25,7 @@ class Settings(Config):
         baselines: names of the baselines to compare with.
         canary: test for leaks (a few short fits on a sample of the log).
         refit: after the held-out run, fit again on all events for the chosen number of epochs.
+        resume: go on with the unfinished run of the same output folder.
         track: also log to tensorboard or mlflow.
     """
 
@@ -34,6 +35,7 @@ class Settings(Config):
     baselines: tuple[str, ...] = BASELINES
     canary: bool = True
     refit: bool = True
+    resume: bool = False
     track: Literal["none", "tensorboard", "mlflow"] = "none"
 
 

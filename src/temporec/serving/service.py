@@ -1,0 +1,119 @@
+"""One service: its home, log, models and figures, opened and closed in order."""
+
+import fcntl
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from temporec.data.vocabulary import Id, Vocabulary
+from temporec.errors import ConfigError, TemporecError
+from temporec.recommend.snapshot import save_snapshot
+from temporec.serving.engine import Answering, Engine
+from temporec.serving.ids import spelt
+from temporec.serving.logs import log as say
+from temporec.serving.metrics import Metrics
+from temporec.serving.security import RateLimit, Tokens
+from temporec.serving.settings import ServeConfig
+from temporec.serving.swap import Swap
+from temporec.serving.versions import build, snapshot_of
+from temporec.store.events import EventLog, open_event_log
+from temporec.store.group_commit import GroupCommit
+from temporec.store.records import Record
+from temporec.store.versions import Home
+
+__all__ = ["Service"]
+
+
+@dataclass(eq=False)
+class Service:
+    """Everything that the routes need."""
+
+    home: Home
+    config: ServeConfig
+    log: EventLog
+    engine: Engine
+    swap: Swap
+    tokens: Tokens
+    metrics: Metrics
+    lock: IO[str]
+    limit: RateLimit
+    writer: GroupCommit | None = None
+    started: float = field(default_factory=time.time)
+    ready: bool = False
+
+    @classmethod
+    def open(cls, folder: str | Path, config: ServeConfig) -> "Service":
+        """Load the current version and bring it up to the end of the log.
+
+        Raises:
+            ConfigError: the service would be open to other machines without tokens, or another one runs on this home.
+        """
+        home = Home.open(folder)
+        tokens = Tokens(home.path / "tokens.json")
+        if tokens.is_open and not config.is_loopback:
+            raise ConfigError(
+                f"host {config.host} can be reached from other machines, and the service has no tokens; first run: "
+                f"temporec tokens add {home.path} NAME --role read (or write, or admin)"
+            )
+        lock = _locked(home)
+        log = open_event_log(config.log or home.events_path)
+        pointer = home.pointer()
+        current = build(home, pointer.current, log, config)
+        control = None if pointer.control is None else build(home, pointer.control, log, config)
+        metrics = Metrics()
+        engine = Engine(Answering(current, control, pointer.share), config, metrics)
+        swap = Swap(home, log, engine, config, metrics)
+        limit = RateLimit(config.rate, config.burst)
+        return cls(home, config, log, engine, swap, tokens, metrics, lock, limit)
+
+    def start(self) -> None:
+        """Begin to answer, in the running event loop."""
+        self.writer = GroupCommit(self.log)
+        self.engine.start()
+        self.swap.start()
+        self.ready = True
+
+    def close(self) -> None:
+        """Write what waits, finish what is asked, save the live histories, let go of the home."""
+        self.ready = False
+        self.swap.close()
+        if self.writer is not None:
+            self.writer.close()
+        self.engine.close()
+        if self.config.mode != "frozen":
+            with suppress(TemporecError, OSError):
+                current = self.engine.answering.current
+                save_snapshot(current.live, snapshot_of(self.home, current.name))
+        self.log.close()
+        self.lock.close()
+        say("stopped", offset=self.engine.answering.current.live.offset)
+
+    async def store(self, records: Sequence[Record]) -> list[Record]:
+        """Make records durable and take their events; only then does this return."""
+        assert self.writer is not None
+        return await self.engine.taken(self.writer.submit(records))
+
+    @property
+    def users(self) -> Vocabulary:
+        """Users of the checkpoint, for the spelling of ids."""
+        return self.engine.answering.current.live.recommender.users
+
+    def user(self, value: Id) -> Id:
+        return spelt(value, self.users)
+
+    def item(self, value: Id) -> Id:
+        return spelt(value, self.engine.catalog.vocabulary)
+
+
+def _locked(home: Home) -> IO[str]:
+    """The file whose lock says that a service runs here; it ends with the process."""
+    file = (home.path / "serve.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(f"another service runs on {home.path}; stop it first, or serve another folder") from None
+    return file
