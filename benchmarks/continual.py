@@ -41,8 +41,8 @@ MODEL: dict[str, Any] = {
 }
 FIRST = {"lr": 4e-3, "passes": 12, "settle": True, "replay": 0.0, "average": 0.0}
 WEEKLY: dict[str, dict[str, Any]] = {
-    "finetune": {"lr": 4e-3, "passes": 4, "replay": 0.0, "average": 0.98},
-    "adaptive": {"lr": 4e-3, "passes": 4, "replay": 1.0, "average": 0.98},
+    "finetune": {"lr": 4e-3, "passes": 6, "replay": 0.0, "average": 0.98},
+    "adaptive": {"lr": 4e-3, "passes": 6, "replay": 1.0, "average": 0.98},
     "full": {"lr": 4e-3, "passes": 8, "settle": True, "replay": 0.0, "average": 0.0},
 }
 METHODS = ("frozen", "finetune", "adaptive", "full")

@@ -20,6 +20,7 @@ TINY = {
     "startup": ["--repeats", "1"],
     "event_log": ["--events", "200", "--singles", "16", "--folder", "OUT"],
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
+    "continual": ["--log", "WEEKS", "--weeks", "3", "--set", "model.encoder.dim=8", "--set", "full.passes=1"],
     "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
@@ -43,6 +44,7 @@ FIGURES = {
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
     "event_log": {"sqlite"},
     "startup": {"seconds", "import_temporec_share_of_import_torch", "import_temporec_loads_torch", "installed_gb"},
+    "continual": {"table", "weeks"},
     "cold_items": {"recall@10 of new items", "ndcg@10 of known items", "draws"},
     "joint_text": {"users", "items", "events", "ways"},
     "text_speed": {
@@ -56,6 +58,7 @@ SLOW = ("train_speed", "encoders")  # a process per model, and a profile
 BARS = {
     "calibration": 0,
     "cold_items": 2,
+    "continual": 3,
     "data_speed": 2,
     "joint_text": 0,
     "recommend_speed": 2,
@@ -93,8 +96,10 @@ def test_the_document(load: Any, log: Path, tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "vectors.txt").write_text("red 1 2\nblue 2 1\na 0 1\n", encoding="utf-8")
     names = pl.DataFrame({"item": range(30), "title": [f"thing {i} of {i % 7}" for i in range(30)]})
     names.write_parquet(tmp_path / "items.parquet")
+    weeks = random_log(600, 90, 30).select(pl.col("user").alias("session_id"), pl.col("item").alias("item_id"))
+    weeks.with_columns(period=pl.col("session_id") % 3).sort("period").write_parquet(tmp_path / "weeks.parquet")
     made = {"LOG": str(log), "ITEMS": str(tmp_path / "items.parquet"), "VECTORS": str(tmp_path / "vectors.txt")}
-    made["OUT"] = str(tmp_path)
+    made |= {"OUT": str(tmp_path), "WEEKS": str(tmp_path / "weeks.parquet")}
     words = [made.get(word, word) for word in TINY[name]]
     load(name, "--out", str(tmp_path), *words).main()
     document = json.loads(capsys.readouterr().out)

@@ -12,7 +12,7 @@ import torch
 from temporec.baselines.popularity import Popularity
 from temporec.data.synthetic import markov_log
 from temporec.errors import ConfigError, StoreError
-from temporec.online.learner import HISTORY, Learner, LearnerConfig, Report, only_one
+from temporec.online.learner import HISTORY, Learner, LearnerConfig, Report, only_one, shorten
 from temporec.online.stream import read_round
 from temporec.recommend.base import Recommender
 from temporec.recommend.recommender import NeuralRecommender
@@ -57,6 +57,21 @@ def test_a_changed_world_is_learned_and_the_version_that_knows_it_answers(
     lines = [json.loads(line) for line in (home.path / HISTORY).read_text().splitlines()]
     assert [line["offset"] for line in lines] == [report.offset for report in reports]
     assert learner.student.offset == log.end()
+
+
+@pytest.mark.slow
+def test_a_change_on_the_way_is_found_and_raises_the_rate(
+    home: Home, log: EventLog, small: LearnerConfig, events: Events
+) -> None:
+    log.append(events("old", 200))
+    change = log.end()
+    log.append(events("new", 100, first_user=3_000))
+    _, reports = follow(home, log, small)
+    found = [report.offset for report in reports if report.drift]
+    assert found
+    assert change < found[0] <= change + 1_000
+    assert {report.rate for report in reports if report.offset <= change} == {1.0}
+    assert max(report.rate for report in reports) > 2.0
 
 
 @pytest.mark.slow
@@ -242,6 +257,14 @@ def test_events_that_come_late_take_their_place_and_are_taken_once(
     assert again is not None
     assert student.take(again.events) == (None, [])
     assert student.new_events == 3
+
+
+def test_the_history_of_rounds_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temporec.online.learner.LINES", 5)
+    (home.path / HISTORY).write_text("".join(f'{{"offset": {number}}}\n' for number in range(12)))
+    shorten(home.path / HISTORY)
+    assert [json.loads(line)["offset"] for line in (home.path / HISTORY).read_text().splitlines()] == [7, 8, 9, 10, 11]
+    shorten(home.path / "none")
 
 
 def test_only_one_learner_per_home(home: Home) -> None:

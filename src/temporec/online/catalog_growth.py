@@ -1,13 +1,13 @@
 """Items that come while a model learns: at the end of the catalog, with a row of their own from the first event on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
-from temporec.data.dataset import Dataset
 from temporec.model import grown
 from temporec.online.continue_training import Continuation, rows_of_neighbours
 from temporec.online.replay import Piece
@@ -32,7 +32,7 @@ def extend(recommender: NeuralRecommender, items: pl.DataFrame) -> NeuralRecomme
     inputs = inputs.extended(catalog, texts)
     return NeuralRecommender(
         grown(recommender.model, inputs.model),
-        Dataset(old.interactions, catalog, old.described),
+        replace(old, catalog=catalog),
         recommender.exclude_seen,
         inputs,
         None if cold is None else cold.extended(texts),

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from temporec.config import Config
+from temporec.durable import write_atomic
 from temporec.errors import StoreError
 from temporec.online.catalog_growth import extend
 from temporec.online.continue_training import LearnConfig
@@ -28,9 +29,10 @@ from temporec.runtime import RunOptions
 from temporec.store.events import EventLog
 from temporec.store.versions import Home, Pointer
 
-__all__ = ["Learner", "LearnerConfig", "Report", "only_one"]
+__all__ = ["Learner", "LearnerConfig", "Report", "only_one", "shorten"]
 
 HISTORY = "learning.jsonl"
+LINES = 50_000  # of it that are kept
 
 
 class LearnerConfig(Config):
@@ -228,6 +230,7 @@ class Learner:
         name = self.home.add(
             self.student.write, parent=self.pointer.current, log_offset=self.student.offset, metrics=metrics
         )
+        shorten(self.home.path / HISTORY)
         self.challenger_name, self.challenger, self.gate = name, self.student.frozen(), Gate(self.config.gate)
         return name
 
@@ -260,6 +263,13 @@ def only_one(home: Home) -> Iterator[None]:
         except BlockingIOError:
             raise StoreError(f"another process learns for {home.path} already; one is enough, so stop one") from None
         yield
+
+
+def shorten(path: Path) -> None:
+    """Keep the newest lines of the history of rounds."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if len(lines) > LINES:
+        write_atomic(path, "\n".join(lines[-LINES:]) + "\n")
 
 
 def _neural(home: Home, name: str) -> NeuralRecommender:

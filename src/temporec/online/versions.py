@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def merged(dataset: Dataset, events: Sequence[LogEvent], gone: Collection[Id]) -
         ~pl.col("user").cast(pl.String).is_in([str(user) for user in gone])
     )
     made = build_dataset(kept if log.has_time else kept.drop("time"), dataset.catalog.frame, tuple(log.context))
-    return Dataset(made.interactions, dataset.catalog, dataset.described)
+    return replace(dataset, interactions=made.interactions)
 
 
 def twin(recommender: NeuralRecommender) -> SequenceModel:
