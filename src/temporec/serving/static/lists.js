@@ -32,9 +32,9 @@ function rowOf(row, most, before, choose) {
       { class: "name" },
       make("span", { class: "title" }, named ? row.title : String(row.item)),
       named ? make("span", { class: "muted small" }, ` ${row.item}`) : null,
-      row.why ? make("span", { class: "why small", lang: "en" }, row.why) : null,
     ),
     make("span", { class: "figures" }, make("span", { class: "chance" }, percent(row.probability)), moved(before, row)),
+    row.why ? make("span", { class: "why small", lang: "en" }, row.why) : null,
   );
   return make("li", {}, button);
 }
@@ -46,7 +46,7 @@ function listOf(answer, place, choose) {
   const most = Math.max(...rows.map((row) => row.probability), 1e-9);
   return make(
     "div",
-    { class: "answer", "data-version": answer.version },
+    { class: "answer", "data-version": answer.version, "data-user": answer.user ?? "" },
     make("h3", {}, answer.version, " ", make("span", { class: "muted small" }, t(answer.source === "model" ? "model" : "popular"))),
     rows.length
       ? make("ol", { class: "items" }, ...rows.map((row) => rowOf(row, most, before, choose)))
