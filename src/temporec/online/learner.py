@@ -27,6 +27,7 @@ from temporec.recommend.base import Recommender
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.runtime import RunOptions
 from temporec.store.events import EventLog
+from temporec.store.reports import Reports
 from temporec.store.versions import Home, Pointer
 
 __all__ = ["Learner", "LearnerConfig", "Report", "only_one", "shorten"]
@@ -157,9 +158,11 @@ class Learner:
 
     def follow(self, *, once: bool = False, stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:
         """Round after round, until `stopped` (or, with `once`, until the end of the log)."""
+        reports = Reports(self.home)
         while not stopped():
             report = self.step()
             if report is not None:
+                reports.add(report.to_dict())
                 yield report
             elif once:
                 return

@@ -11,6 +11,7 @@ from temporec.serving.answers import Json
 from temporec.serving.documents import document, problems
 from temporec.serving.problems import Problem
 from temporec.serving.service import Service
+from temporec.store.reports import read_reports
 
 __all__ = ["router"]
 
@@ -33,6 +34,11 @@ def router(service: Service) -> APIRouter:
             "previous": pointer.previous,
             "versions": [asdict(version) for version in versions],
         })  # fmt: skip
+
+    @routes.get("/learning", responses={200: document("Learning", reports=list), **problems(503)})
+    async def learning() -> Json:
+        """What the learner said of its last rounds: prequential figures, drift, the factor of its learning rate."""
+        return Json({"reports": await asyncio.to_thread(read_reports, service.home)})
 
     @routes.post(
         "/models/{version}/activate",

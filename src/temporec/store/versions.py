@@ -46,7 +46,7 @@ class VersionInfo:
 
 
 class Home:
-    """`versions/NAME/`, `current.json`, `events.db`, `snapshot/` and `tokens.json` in one folder.
+    """`versions/NAME/`, `current.json`, `events.db`, `snapshot/`, `tokens.json`, `learning.json` in one folder.
 
     Several processes may use one home: changes take a lock that dies with its process.
     """
@@ -56,6 +56,7 @@ class Home:
         self.events_path = self.path / "events.db"
         self.snapshot_path = self.path / "snapshot"
         self.tokens_path = self.path / "tokens.json"
+        self.reports_path = self.path / "learning.json"
         self._pointer_path = self.path / "current.json"
         self._versions_path = self.path / "versions"
 
