@@ -14,6 +14,8 @@ __all__ = ["Id", "Vocabulary"]
 Id = int | str
 Unknown = Literal["raise", "drop", "zero"]
 
+_DIGITS = 20  # of the smallest 64-bit number, with its sign
+
 
 class Vocabulary:
     """A fixed order of external ids. Number `first + i` stands for `ids[i]`; numbers below `first` are reserved.
@@ -55,7 +57,7 @@ class Vocabulary:
             value = value.item()
         if self.is_integer and isinstance(value, str):
             text = value.strip()
-            return int(text) if text.lstrip("-").isdecimal() else None
+            return int(text) if len(text) <= _DIGITS and text.removeprefix("-").isdecimal() else None
         if not self.is_integer and isinstance(value, int) and not isinstance(value, bool):
             return str(value)
         return value if isinstance(value, int | str) and not isinstance(value, bool) else None

@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from temporec.errors import UnknownNameError
 from temporec.recommend.query import Query, Recommendations
-from temporec.serving.engine import Answer, Answering
+from temporec.serving.answering import Answering
+from temporec.serving.engine import Answer
 from temporec.serving.gate import App, Receive, Scope, Send
 from temporec.serving.problems import Problem, of_validation
 from temporec.serving.schemas import RecommendParams

@@ -1,73 +1,29 @@
 """One thread owns the live models: what waits is done together, events first, so the next answer has seen them."""
 
 import asyncio
-import hashlib
-import json
+import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
-from temporec.data.vocabulary import Id
-from temporec.errors import TemporecError, UnknownNameError
-from temporec.recommend.live import Live
+from temporec.errors import TemporecError
 from temporec.recommend.live_log import LogEvent
 from temporec.recommend.query import Query, Recommendations
+from temporec.serving.answering import Answering, Version, log_events
 from temporec.serving.logs import log
 from temporec.serving.metrics import Metrics
 from temporec.serving.problems import Problem
 from temporec.serving.settings import ServeConfig
 from temporec.store.records import Record
 
-__all__ = ["Answer", "Answering", "Engine", "Version", "log_events"]
+__all__ = ["Answer", "Engine"]
 
 T = TypeVar("T")
 
 _WARM = 16  # users at once, so that who comes meanwhile waits for a few milliseconds
 _PAUSE = 0.001  # seconds that others get between them
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A version by name, live; it was built from the log up to the offset `seen`.
-
-    `cold`: users whose states are not computed yet, the busiest last; the engine does that when it is idle.
-    """
-
-    name: str
-    live: Live
-    seen: int
-    cold: list[Id] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Answering:
-    """Who answers whom: `current`, and `control` for a share of the users; `others` answer where asked by name."""
-
-    current: Version
-    control: Version | None = None
-    share: float = 0.0
-    others: tuple[Version, ...] = ()
-
-    @property
-    def versions(self) -> list[Version]:
-        return [each for each in (self.current, self.control, *self.others) if each is not None]
-
-    def named(self, name: str) -> Version:
-        """One of the versions in memory."""
-        found = [version for version in self.versions if version.name == name]
-        if not found:
-            raise UnknownNameError(f"version {name!r:.80} is not in memory: {', '.join(v.name for v in self.versions)}")
-        return found[0]
-
-    def of(self, user: Id | None) -> Version:
-        """The version that answers a user, always the same one."""
-        if self.control is None or user is None:
-            return self.current
-        digest = hashlib.sha256(json.dumps(user).encode()).digest()
-        return self.control if int.from_bytes(digest[:8]) < self.share * 2**64 else self.current
 
 
 class Answer(NamedTuple):
@@ -93,6 +49,7 @@ class _Call(NamedTuple):
     done: "asyncio.Future[Any] | Future[Any]"
 
 
+_Job = _Ask | _Take | _Call
 _Result = tuple["asyncio.Future[Any] | Future[Any]", Any, BaseException | None]
 
 
@@ -102,7 +59,7 @@ class Engine:
     def __init__(self, answering: Answering, config: ServeConfig, metrics: Metrics) -> None:
         self.answering, self.config, self.metrics = answering, config, metrics
         self.waiting = 0
-        self._queue: SimpleQueue[_Ask | _Take | _Call | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._work, name="temporec-engine", daemon=True)
         self.show(answering)
@@ -130,9 +87,14 @@ class Engine:
         result: T = await done
         return result
 
-    async def taken(self, stored: "Future[list[Record]]") -> list[Record]:
-        """The records, once they are durable and, unless the mode is frozen, in the states of their users."""
+    async def taken(self, submit: "Callable[[], Future[list[Record]]]") -> list[Record]:
+        """The records that `submit` stores, durable and, unless the mode is frozen, in the states of their users."""
         done = self._enter()
+        try:
+            stored = submit()
+        except TemporecError:
+            done.cancel()
+            raise
         # The writer's thread puts them here itself, so the engine meets them in the order of the log.
         stored.add_done_callback(lambda future: self._queue.put(_Take(future, done)))
         records: list[Record] = await done
@@ -159,29 +121,42 @@ class Engine:
             )  # fmt: skip
         self.waiting += 1
         assert self._loop is not None
-        return self._loop.create_future()
+        done: asyncio.Future[Any] = self._loop.create_future()
+        done.add_done_callback(self._leave)
+        return done
+
+    def _leave(self, _: object) -> None:
+        self.waiting -= 1
 
     def _work(self) -> None:
         import torch
 
         torch.set_grad_enabled(False)  # holds for this thread
         while (first := self._next()) is not None:
-            jobs: list[_Ask | _Take | _Call | None] = [first]
+            jobs: list[_Job | None] = [first]
             while len(jobs) < self.config.queue:
                 try:
                     jobs.append(self._queue.get_nowait())
                 except Empty:
                     break
-            self._take([job for job in jobs if isinstance(job, _Take)])
-            for call in [job for job in jobs if isinstance(job, _Call)]:
-                self._deliver([self._called(call)])
-            asks = [job for job in jobs if isinstance(job, _Ask)]
-            for begin in range(0, len(asks), self.config.batch):
-                self._answer(asks[begin : begin + self.config.batch])
+            wanted = [job for job in jobs if job is not None]
+            try:
+                self._do(wanted)
+            except Exception as error:  # no failure may end this thread
+                log("the engine failed", level=logging.ERROR, failed=error)
+                self._deliver([(job.done, None, error) for job in wanted])
             if None in jobs:
                 return
 
-    def _next(self) -> _Ask | _Take | _Call | None:
+    def _do(self, jobs: list[_Job]) -> None:
+        self._take([job for job in jobs if isinstance(job, _Take)])
+        for call in [job for job in jobs if isinstance(job, _Call)]:
+            self._deliver([self._called(call)])
+        asks = [job for job in jobs if isinstance(job, _Ask) and not job.done.cancelled()]
+        for begin in range(0, len(asks), self.config.batch):
+            self._answer(asks[begin : begin + self.config.batch])
+
+    def _next(self) -> _Job | None:
         """The next job; while there is none, states of users who have not asked yet."""
         while cold := self.answering.current.cold:
             try:
@@ -236,22 +211,12 @@ class Engine:
 
     def _resolve(self, results: list[_Result]) -> None:
         for done, value, failed in results:
-            self.waiting -= isinstance(done, asyncio.Future)
             if done.done():
                 continue
             if failed is None:
                 done.set_result(value)
             else:
                 done.set_exception(failed)
-
-
-def log_events(records: Sequence[Record]) -> list[LogEvent]:
-    """The events among some stored records."""
-    return [
-        LogEvent(b["user"], b["item"], b["time"], record.offset, b.get("kind"), b.get("value"))
-        for record in records
-        if record.topic == "events" and (b := record.body)
-    ]
 
 
 def _taken(version: Version, events: list[LogEvent]) -> None:

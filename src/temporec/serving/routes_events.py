@@ -54,6 +54,8 @@ def _event_records(service: Service, events: Sequence[EventIn]) -> list[Record]:
                     f"event {place}: item {item!r:.80} is not in the catalog; put the item first. Nothing was taken."
                 )
             )
+        if service.users.is_integer and not isinstance(user, int):
+            raise DataError(f"event {place}: users are whole numbers in this model; got {user!r:.80}")
         if event.id is not None and event.time is None:
             raise DataError(f"event {place} has an id and no time; give both, so that a repetition is the same event")
         body = {"user": user, "item": item, "time": now if event.time is None else milliseconds(event.time)}

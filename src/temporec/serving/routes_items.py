@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query
 
 from temporec.data.catalog import Catalog
 from temporec.errors import UnknownIdError
+from temporec.serving.answering import Answering
 from temporec.serving.answers import Json, checked_id
 from temporec.serving.documents import document, problems
-from temporec.serving.engine import Answering
 from temporec.serving.problems import of_error
 from temporec.serving.routes_recommend import ItemId
 from temporec.serving.schemas import ItemIn, Items

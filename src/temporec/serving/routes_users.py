@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from temporec.data.vocabulary import Id
+from temporec.serving.answering import Answering
 from temporec.serving.answers import Json, checked_id
 from temporec.serving.documents import document, problems
-from temporec.serving.engine import Answering
 from temporec.serving.routes_recommend import UserId
 from temporec.serving.service import Service
 

@@ -12,7 +12,8 @@ from typing import IO
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import ConfigError, TemporecError
 from temporec.recommend.snapshot import save_snapshot
-from temporec.serving.engine import Answering, Engine
+from temporec.serving.answering import Answering
+from temporec.serving.engine import Engine
 from temporec.serving.ids import spelt
 from temporec.serving.logs import RequestLog
 from temporec.serving.logs import log as say
@@ -97,8 +98,9 @@ class Service:
 
     async def store(self, records: Sequence[Record]) -> list[Record]:
         """Make records durable and take their events; only then does this return."""
-        assert self.writer is not None
-        return await self.engine.taken(self.writer.submit(records))
+        writer = self.writer
+        assert writer is not None
+        return await self.engine.taken(lambda: writer.submit(records))
 
     @property
     def users(self) -> Vocabulary:

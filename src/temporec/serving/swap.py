@@ -5,7 +5,8 @@ from collections.abc import Callable
 from importlib import import_module
 
 from temporec.errors import StoreError, TemporecError
-from temporec.serving.engine import Answering, Engine, Version
+from temporec.serving.answering import Answering, Version
+from temporec.serving.engine import Engine
 from temporec.serving.logs import log as say
 from temporec.serving.metrics import Metrics
 from temporec.serving.settings import ServeConfig

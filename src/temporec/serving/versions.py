@@ -13,7 +13,7 @@ from temporec.errors import DataError, TemporecError
 from temporec.recommend.base import Recommender
 from temporec.recommend.live import Live
 from temporec.recommend.snapshot import restore_snapshot, save_snapshot
-from temporec.serving.engine import Version, log_events
+from temporec.serving.answering import Version, log_events
 from temporec.serving.ids import spelt
 from temporec.serving.logs import log as say
 from temporec.serving.settings import ServeConfig

@@ -1,0 +1,64 @@
+"""Which version answers whom."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from temporec.data.vocabulary import Id
+from temporec.errors import UnknownNameError
+from temporec.recommend.live import Live
+from temporec.recommend.live_log import LogEvent
+from temporec.store.records import Record
+
+__all__ = ["Answering", "Version", "log_events"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version by name, live; it was built from the log up to the offset `seen`.
+
+    `cold`: users whose states are not computed yet, the busiest last; the engine does that when it is idle.
+    """
+
+    name: str
+    live: Live
+    seen: int
+    cold: list[Id] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Who answers whom: `current`, and `control` for a share of the users; `others` answer where asked by name."""
+
+    current: Version
+    control: Version | None = None
+    share: float = 0.0
+    others: tuple[Version, ...] = ()
+
+    @property
+    def versions(self) -> list[Version]:
+        return [each for each in (self.current, self.control, *self.others) if each is not None]
+
+    def named(self, name: str) -> Version:
+        """One of the versions in memory."""
+        found = [version for version in self.versions if version.name == name]
+        if not found:
+            raise UnknownNameError(f"version {name!r:.80} is not in memory: {', '.join(v.name for v in self.versions)}")
+        return found[0]
+
+    def of(self, user: Id | None) -> Version:
+        """The version that answers a user, always the same one."""
+        if self.control is None or user is None:
+            return self.current
+        digest = hashlib.sha256(json.dumps(user).encode()).digest()
+        return self.control if int.from_bytes(digest[:8]) < self.share * 2**64 else self.current
+
+
+def log_events(records: Sequence[Record]) -> list[LogEvent]:
+    """The events among some stored records."""
+    return [
+        LogEvent(b["user"], b["item"], b["time"], record.offset, b.get("kind"), b.get("value"))
+        for record in records
+        if record.topic == "events" and (b := record.body)
+    ]
