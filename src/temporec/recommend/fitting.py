@@ -21,7 +21,7 @@ from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.inputs import Inputs, build_inputs
 from temporec.recommend.neighbours import neighbour_table
-from temporec.recommend.profile_fit import fit_profiles
+from temporec.recommend.profile_fit import encode_users, fit_profiles
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.transfer import Source
 from temporec.runtime import RunOptions, random_state
@@ -53,6 +53,7 @@ def fit_recommender(
 ) -> Fitted:
     """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
     began = time.perf_counter()
+    users = encode_users(train, config, options.seed)
     model, inputs, vectors = _build(train, config, options.seed)
     sequences = _sequences(train, config, vectors)
     trainer = Trainer(config.training, options, listener, resume)
@@ -65,7 +66,8 @@ def fit_recommender(
     if vectors is not None and config.recommender.kind == "neural":
         cold = fit_cold_items(model, train, vectors, config.cold, valid)
     recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
-    recommender.profiles = fit_profiles(recommender, train, config, options.seed)
+    if users is not None:
+        recommender.profiles = fit_profiles(recommender, users, config.profiles, options.seed)
     return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
 
 

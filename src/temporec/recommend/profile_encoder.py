@@ -18,7 +18,7 @@ from temporec.recommend.texts import TextConfig, TextVectors
 
 __all__ = ["ProfileConfig", "ProfileEncoder"]
 
-_SHARED = 5  # users per value, from which text in a column is a category
+_SHARED = 2  # users per value, from which text in a column is a category
 _WORDS = 3  # per value on average, from which other text is read
 
 
@@ -26,7 +26,7 @@ class ProfileConfig(Config):
     """How the users table is used.
 
     Args:
-        columns: None = all, of text only what is shared by 5 users on average (a category) or has 3 words (a text).
+        columns: None = all, of text only what is shared by 2 users on average (a category) or has 3 words (a text).
         categories: columns of numbers that are codes, not amounts.
         events: so many first events of each user say what a profile likes.
         until: a profile counts while a history has fewer events; None = chosen on a fifth of the users.

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from temporec.recommend.profiles import Profiles, prepended
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.runtime import random_state
 
-__all__ = ["fit_profiles"]
+__all__ = ["UserTable", "encode_users", "fit_profiles"]
 
 _FEWEST = 10  # users with events and a row in the table
 _LENGTHS = (0, 1, 2, 3, 5, 10, 20)  # of histories for which a profile is tried
@@ -30,42 +31,57 @@ _RATE = 0.4  # of Adam, beside the size of an entry of the item table; falls to 
 _ROWS, _CELLS = 1024, 2**23  # users of one step, and users x items
 
 
-def fit_profiles(recommender: NeuralRecommender, train: Dataset, config: FitConfig, seed: int) -> Profiles | None:
-    """Profiles of the users table of a data set; None where it has none. Nothing in the model changes.
+class UserTable(NamedTuple):
+    """A users table, encoded."""
+
+    encoder: ProfileEncoder
+    ids: Vocabulary
+    table: pl.DataFrame
+    users: np.ndarray  # numbers in the log of those whom it knows, in random order
+    features: np.ndarray  # float32 [n, F] of these
+
+
+def encode_users(train: Dataset, config: FitConfig, seed: int) -> UserTable | None:
+    """The users table of a data set, encoded by what it says of users with events; None where there is none.
+
+    Raises:
+        ConfigError: the model is of a kind that cannot take profiles.
+        ColumnError: no column can be used, or one that is asked for is not there.
+        DataError: the table knows too few of the users of the log.
+    """
+    frame, log = train.users, train.interactions
+    if frame is None:
+        return None
+    if config.recommender.kind != "neural":
+        raise ConfigError(f"a {config.recommender.kind} recommender knows no profiles; fit it without a users table")
+    ids = Vocabulary(frame["user"], first=0, what="user")
+    row = ids.encode_series(log.users.ids)
+    users = random_state(seed, 14).permutation(np.flatnonzero((row >= 0) & (np.diff(log.offsets) > 0)))
+    if len(users) < _FEWEST:
+        raise DataError(
+            f"the users table knows {len(users)} of the {len(log.users):,} users of the log, and {_FEWEST} are needed; "
+            "check its column of ids"
+        )
+    encoder = ProfileEncoder.fit(frame[row[users]], config.profiles, config.text)
+    table = encoder.shaped(frame)
+    return UserTable(encoder, ids, table, users, encoder(table[row[users]]))
+
+
+def fit_profiles(recommender: NeuralRecommender, known: UserTable, config: ProfileConfig, seed: int) -> Profiles:
+    """What a users table means to a trained model, in which nothing changes.
 
     A linear map from features to an event's vector is learned by the likelihood of each user's first events. A fifth of
     the users is held out: they decide when to stop, and for how short histories a profile ranks better than none.
     Then the map is learned again from all. (The model has been trained on the held-out users' events, which helps
     the ranking without profiles where there is a history.)
-
-    Raises:
-        ConfigError: the model is of a kind that cannot take profiles.
-        DataError: the table knows too few of the users of the log.
     """
-    frame, log = train.users, recommender.log
-    if frame is None:
-        return None
-    if config.recommender.kind != "neural":
-        raise ConfigError(f"a {config.recommender.kind} recommender knows no profiles; fit it without a users table")
-    users = Vocabulary(frame["user"], first=0, what="user")
-    row = users.encode_series(recommender.users.ids)
-    known = np.flatnonzero((row >= 0) & (log.lengths > 0))
-    if len(known) < _FEWEST:
-        raise DataError(
-            f"the users table knows {len(known)} of the {len(log):,} users of the log, and {_FEWEST} are needed; check "
-            "its column of ids"
-        )
-    known = random_state(seed, 14).permutation(known)
-    encoder = ProfileEncoder.fit(frame[row[known]], config.profiles, config.text)
-    table = encoder.shaped(frame)
-    features = encoder(table[row[known]])
-    task = _Task(recommender, known, features, encoder.groups(features.shape[1]), config.profiles)
-    held, rest = np.split(np.arange(len(known)), [len(known) // 5])
+    task = _Task(recommender, known, config)
+    held, rest = np.split(np.arange(len(known.users)), [len(known.users) // 5])
     weight, steps = task.learn(rest, held, random_state(seed, 15))
     until, sentence = task.judge(held, weight)
-    weight, _ = task.learn(np.arange(len(known)), None, random_state(seed, 15), steps)
-    chosen = config.profiles.until
-    return Profiles(encoder, weight, until if chosen is None else chosen, users, table, sentence)
+    weight, _ = task.learn(np.arange(len(known.users)), None, random_state(seed, 15), steps)
+    until = until if config.until is None else config.until
+    return Profiles(known.encoder, weight, until, known.ids, known.table, sentence)
 
 
 class _Targets(NamedTuple):
@@ -78,16 +94,10 @@ class _Targets(NamedTuple):
 class _Task:
     """Users of a log by place: `users[i]` is a user number, `features[i]` what is known of that user."""
 
-    def __init__(
-        self,
-        recommender: NeuralRecommender,
-        users: np.ndarray,
-        features: np.ndarray,
-        groups: np.ndarray,
-        config: ProfileConfig,
-    ) -> None:
-        self.recommender, self.users, self.events = recommender, users, config.events
-        self.features, self.groups = torch.from_numpy(features), groups
+    def __init__(self, recommender: NeuralRecommender, known: UserTable, config: ProfileConfig) -> None:
+        self.recommender, self.users, self.events = recommender, known.users, config.events
+        self.features = torch.from_numpy(known.features)
+        self.groups = known.encoder.groups(known.features.shape[1])
         self.table = recommender.model.item_table().detach().cpu()
         self.items = np.unique(recommender.log.items)  # what the softmax is over
         self.size = float(self.table[torch.from_numpy(self.items).long()].square().mean().sqrt())  # of an entry
