@@ -36,9 +36,9 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
     users, items = s.users_and_items(folder)
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--set", "rate=0")
-        effect = asyncio.run(effects(args, server.url, users, items))
+        effect = s.run(effects(args, server.url, users, items))
         c.note(f"{effect['seen']} of {args.rounds} events in the next answer")
-        speed = asyncio.run(batches(args, server.url, users, items))
+        speed = s.run(batches(args, server.url, users, items))
         server.stop()
         kept = in_log(copy)
     speed["kept"] = kept == speed["acknowledged"] + args.rounds
@@ -83,7 +83,6 @@ async def batches(args: Any, url: str, users: list[str], items: list[str]) -> di
             assert status == 200, said
             latencies.append(1000 * (time.perf_counter() - now))
             acknowledged += args.batch
-        connection.close()
 
     began = time.perf_counter()
     await asyncio.gather(*(one(seed) for seed in range(args.connections)))

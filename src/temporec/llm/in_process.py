@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from temporec.errors import ConfigError, LanguageModelError, MissingExtraError
 from temporec.llm.chat import Budget, ChatClient, Message, Spending, fit_answer, read_answer, within
+from temporec.llm.encode import quiet_loading
 from temporec.llm.smollm2 import packaged_file, smollm2_folder, transformers
 from temporec.runtime import choose_precision
 
@@ -107,7 +108,8 @@ class TransformersClient:
         dtype = torch.bfloat16 if choose_precision(device) == "bf16" else torch.float32
         try:
             self._tokenizer = hugging.AutoTokenizer.from_pretrained(name)
-            model = hugging.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+            with quiet_loading():
+                model = hugging.AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"language model {self._name!r} cannot be loaded: {str(error).splitlines()[0]} Give the folder of a "

@@ -112,16 +112,17 @@ def recommend_reranked(
 ) -> Reranked:
     """The first `k` items of a query, taken from a shortlist that the language model has ordered."""
     answer = recommender.recommend(replace(query, k=max(query.k, SHORTLIST)))
-    result = rerank(answer, client, history_titles(recommender, query), budget=budget)
+    result = rerank(answer, client, history_titles(recommender, query), query.profile, budget=budget)
     return replace(result, items=result.items[: query.k])
 
 
 def history_titles(recommender: Recommender, query: Query) -> list[str]:
-    """Titles of the latest events that a query stands on, oldest first; words as they are."""
+    """Titles of the latest events that a query stands on, oldest first; words as they are, a profile is left out."""
     numbers, size = recommender.histories([query]).items[-HISTORY:], recommender.catalog.size
     words: list[str] = []
     item_numbers([event.item for event in query.events], recommender.catalog.vocabulary, words)
-    return [words[n - size] if n >= size else recommender.catalog.titles([n])[0] for n in numbers.tolist()]
+    events = [n for n in numbers.tolist() if n < size + len(words)]
+    return [words[n - size] if n >= size else recommender.catalog.titles([n])[0] for n in events]
 
 
 def _latest(titles: Sequence[str]) -> list[str]:

@@ -78,6 +78,8 @@ def _margins(recommender: NeuralRecommender, cases: Cases, played: Tensor, new: 
         scores[:, played] = -torch.inf
         rank = (scores >= own).sum(dim=1)
         good = torch.nonzero((rank <= 10) & (scores.gather(1, goal) == own)[:, 0])[:, 0]
+        if not len(good):
+            continue
         query = recommender.queries(part.histories.rows(good.numpy())).float()
         ranks.append(rank[good])
         margins.append(own[good] - (query @ new.T).cpu())

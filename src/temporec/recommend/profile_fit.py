@@ -166,9 +166,10 @@ class _Task:
             gain = own - without
             clear = gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-9)
             if n == 0:
+                mean = self.figures(places, n, torch.cat([torch.zeros_like(weight[:-1]), weight[-1:]]))
                 said = (
-                    f"Profiles: NDCG@10 for {len(places):,} held-out users without events {own.mean():.4f}, by "
-                    f"popularity {without.mean():.4f}; "
+                    f"Profiles: NDCG@10 for {len(places):,} held-out users without events {own.mean():.4f}, by the "
+                    f"mean profile {mean.mean():.4f}, by popularity {without.mean():.4f}; "
                 )
             if clear < -_CLEAR:
                 break

@@ -15,6 +15,7 @@ from temporec.store.versions import Home, Pointer
 
 __all__ = ["Swap"]
 
+_SETTLED = 2.0  # seconds after the start, which the first answers have for themselves
 _PATIENCE = 60.0  # seconds that the engine may take to get to the flip
 
 
@@ -80,6 +81,7 @@ class Swap:
         return self.failed is not None and self.failed[0] >= serial
 
     def _watch(self) -> None:
+        self._wake.wait(_SETTLED)
         import_module("temporec.data.text_views")  # new items and words need it; the first of them shall not wait
         while not self._stop.is_set():
             self._wake.wait(self.config.check_every)

@@ -49,7 +49,8 @@ def run_demo(
     say(f"\nItems like {first.title}:\n" + table(report.recommender.similar(first.item, 3)))
     say(
         f"\nThe report is {Path(out) / 'report.html'}; try: temporec recommend {out} --user {user}\n"
-        f"or, for all the reasons: temporec explain {out} --user {user} --item {first.item}"
+        f"or, for all the reasons: temporec explain {out} --user {user} --item {first.item}\n"
+        "(with the extra llm and SmolLM2 installed, add --phrase smollm2 to have them in one sentence)"
     )
     return {**report.to_dict(), "recommendations": answer.to_dict(), "out": str(out)}
 
