@@ -18,6 +18,7 @@ from temporec.recommend.base import Recommender
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.store.events import EventLog
 from temporec.store.records import Record
+from temporec.store.reports import read_reports
 from temporec.store.versions import Home
 
 Events = Callable[..., list[Record]]
@@ -169,7 +170,8 @@ def test_a_forgotten_user_leaves_histories_replay_and_the_next_version(
     log.forget(1_003)
     log.forget(5)  # known from the fit
     log.append([Record("later", "events", {"user": 1_003, "item": 3, "time": 2 * 10**12}, 1_003)])
-    learner, _ = follow(home, log, small)
+    learner, reports = follow(home, log, small)
+    assert read_reports(home) == json.loads(json.dumps([report.to_dict() for report in reports]))
     owners = {piece.owner for piece in learner.student.replay.draw(10**6)}
     assert "1004" in owners
     assert "6" in owners

@@ -19,6 +19,7 @@ from temporec.serving.security import RateLimit, Tokens, add_token, allows, read
 ROUTES = [
     ("GET", "/v1/users/u1/recommendations", "read"), ("POST", "/v1/recommendations", "read"),
     ("GET", "/metrics", "read"), ("GET", "/v1/status", "read"), ("GET", "/v1/openapi.json", "read"),
+    ("GET", "/v1/learning", "read"),
     ("GET", "/v1/models", "read"), ("POST", "/v1/events", "write"), ("POST", "/v1/feedback", "write"),
     ("PUT", "/v1/items", "write"), ("DELETE", "/v1/items/i1", "write"), ("DELETE", "/v1/users/u1", "admin"),
     ("POST", "/v1/models/v1/activate", "admin"), ("POST", "/v1/anything", "admin"), ("PUT", "/", None),
