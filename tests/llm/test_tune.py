@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from temporec.llm.tune import TunedTexts
 from temporec.recommend.base import Recommender
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
+from temporec.recommend.inputs import build_inputs
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.runtime import RunOptions
 from temporec.training.listeners import Silent
@@ -135,29 +135,17 @@ class TestTexts:
 
 
 class TestSteps:
-    def test_a_step_makes_so_many_rows_of_its_batch(self, bert: Path) -> None:
-        setup = config(bert, "last", tune_items=5)
-        live = _live(setup)
-        vectors = torch.zeros(ITEMS + 1, 16)
-        items = torch.tensor([[3, 4, 5, 6], [7, 8, 20, 0]])
-        batch = SequenceBatch(items, items, items.float(), torch.tensor([4, 3]), items + (items > 0) * (items < 20))
-        made = live(vectors, batch)
-        rows = torch.nonzero(made.any(dim=1))[:, 0].tolist()
-        assert len(rows) == 5
-        assert set(rows) <= {3, 4, 5, 6, 7, 8, 9}  # item 20 has no text
-        few = live(vectors, replace(batch, items=items[:, 2:3] * 0 + 20, targets=None))
-        assert torch.equal(few, vectors)
-
-    def test_a_refresh_equals_fresh_vectors(self, bert: Path) -> None:
-        setup = config(bert)
-        live = _live(setup)
-        vectors = torch.ones(ITEMS + 1, 16)
-        assert list(live.refresh(vectors)) == [(ITEMS - 1, ITEMS - 1)]
-        batch = torch.arange(1, ITEMS)[None]
-        step = replace(live_batch(batch), targets=None)
-        live.config = TuneConfig.of({"tune": "lora", "tune_items": ITEMS})
-        torch.testing.assert_close(live(vectors * 0, step)[1:-1], vectors[1:-1])
-        assert vectors[[0, -1]].eq(1).all()
+    def test_a_step_makes_the_rows_of_a_refresh(self, bert: Path) -> None:
+        data, setup = dataset(), config(bert)
+        inputs, _ = build_inputs(data, setup, setup.text, setup.cooccurrence, setup.features)
+        live = inputs.live(data.catalog, 0).model.live
+        assert live is not None
+        fresh, items = torch.ones(ITEMS + 1, 16), torch.arange(1, ITEMS + 1)[None]
+        assert list(live.refresh(fresh)) == [(ITEMS - 1, ITEMS - 1)]
+        made = live(torch.ones(ITEMS + 1, 16), SequenceBatch(items, items, items.float(), torch.tensor([ITEMS])))
+        rows = torch.nonzero((made != 1).any(dim=1))[:, 0]
+        assert len(rows) == 8
+        torch.testing.assert_close(made[rows], fresh[rows])
 
     def test_the_listener_hears_of_refreshes_on_schedule(self, bert: Path) -> None:
         class Heard(Silent):
@@ -174,20 +162,6 @@ class TestSteps:
         heard = Heard()
         fit(config(bert), listener=heard)
         assert heard.at == [*range(3, heard.steps, 3), heard.steps]
-
-
-def _live(setup: FitConfig) -> Any:
-    from temporec.recommend.inputs import build_inputs
-
-    data = dataset()
-    inputs, _ = build_inputs(data, setup, setup.text, setup.cooccurrence, setup.features)
-    live = inputs.live(data.catalog, 0).model.live
-    assert live is not None
-    return live
-
-
-def live_batch(items: torch.Tensor) -> SequenceBatch:
-    return SequenceBatch(items, items, items.float(), torch.full((len(items),), items.shape[1]))
 
 
 class TestFit:

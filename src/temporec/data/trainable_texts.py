@@ -19,7 +19,7 @@ class TuneConfig(Config):
         tune_layers: so many of its layers learn, counted from the last one.
         tune_rank: rank of the additions.
         tune_lr: its learning rate; None = 1e-3 for `lora`, 1e-4 for `last`.
-        tune_items: a step reads the texts of at most so many items of its batch with gradients.
+        tune_items: a step reads the texts of at most so many items with gradients.
         refresh: steps between two rounds in which the vectors of all items are made anew.
     """
 

@@ -58,7 +58,7 @@ class Inputs:
 
     def live(self, catalog: Catalog, seed: int) -> Self:
         """For a model that trains the encoder of its texts too."""
-        return replace(self, model=replace(self.model, live=self.vectors.live(catalog, seed)))
+        return replace(self, model=replace(self.model, live=self.vectors.live(catalog, self.model.released, seed)))
 
     def settled(self, model: SequenceModel) -> Self:
         """After such a training: the encoder becomes a fixed one again, and the model an ordinary one."""

@@ -145,8 +145,10 @@ class TextVectors:
                 columns.append(self._of_texts(part, texts))
         return np.concatenate(columns, axis=1)
 
-    def live(self, catalog: Catalog, seed: int) -> LiveVectors:
+    def live(self, catalog: Catalog, ranked: Tensor | None, seed: int) -> LiveVectors:
         """The vectors of the catalog that this was fitted on, for a model that trains their encoder too.
+
+        `ranked`: bool [V], items in the softmax of that training; None = all.
 
         Raises:
             ConfigError: there is not one encoder that can learn.
@@ -161,7 +163,7 @@ class TextVectors:
         part = found[0]
         texts = self._encoder(part).trainable(self._texts(catalog), self.config, seed)
         first = sum(len(each.mean) for each in self._parts[: self._parts.index(part)])
-        return LiveVectors(texts, torch.from_numpy(part.mean), part.scale, first, self.config)
+        return LiveVectors(texts, (torch.from_numpy(part.mean), part.scale), first, self.config, ranked)
 
     def adopt(self, live: LiveVectors) -> None:
         """From now on, texts go through the encoder as it has become."""
