@@ -69,7 +69,11 @@ FIGURES = {
     "train_speed": {"temporec", "rectools_sasrec", "times_as_fast"},
     "encoders": {"table", "hit_rate@1_by_lag", "plot"},
 }  # fmt: skip
-SLOW = ("train_speed", "encoders", "serve_start", "serve_swaps", "serve_kills", "serve_soak")  # many processes
+# Many processes, or many fits.
+SLOW = (
+    "continual", "encoders", "joint_text", "serve_events", "serve_kills", "serve_latency", "serve_soak", "serve_start",
+    "serve_swaps", "train_speed",
+)  # fmt: skip
 BARS = {
     "calibration": 0,
     "cold_items": 2,
