@@ -12,7 +12,7 @@ import torch
 from temporec.baselines.popularity import Popularity
 from temporec.data.synthetic import markov_log
 from temporec.errors import ConfigError, StoreError
-from temporec.online.learner import HISTORY, Learner, LearnerConfig, Report, only_one, shorten
+from temporec.online.learner import Learner, LearnerConfig, Report, only_one
 from temporec.online.stream import read_round
 from temporec.recommend.base import Recommender
 from temporec.recommend.recommender import NeuralRecommender
@@ -55,7 +55,7 @@ def test_a_changed_world_is_learned_and_the_version_that_knows_it_answers(
     assert versions["v2"].parent == "v1"
     assert versions["v3"].parent == "v2"
     assert versions["v3"].metrics["ndcg@10"] > versions["v2"].metrics["ndcg@10"]
-    lines = [json.loads(line) for line in (home.path / HISTORY).read_text().splitlines()]
+    lines = read_reports(home)
     assert [line["offset"] for line in lines] == [report.offset for report in reports]
     assert learner.student.offset == log.end()
 
@@ -259,14 +259,6 @@ def test_events_that_come_late_take_their_place_and_are_taken_once(
     assert again is not None
     assert student.take(again.events) == (None, [])
     assert student.new_events == 3
-
-
-def test_the_history_of_rounds_is_bounded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("temporec.online.learner.LINES", 5)
-    (home.path / HISTORY).write_text("".join(f'{{"offset": {number}}}\n' for number in range(12)))
-    shorten(home.path / HISTORY)
-    assert [json.loads(line)["offset"] for line in (home.path / HISTORY).read_text().splitlines()] == [7, 8, 9, 10, 11]
-    shorten(home.path / "none")
 
 
 def test_only_one_learner_per_home(home: Home) -> None:

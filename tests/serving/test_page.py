@@ -153,6 +153,7 @@ def test_chinese(opened: Callable[..., Any]) -> None:
     expect(page.locator("#lists-title")).to_have_text("推荐结果")
     expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
     shot(page, "chinese")
+    assert page.locator("#lists-title").inner_text() == "推荐结果"
     page.reload()
     expect(page.locator("#lists-title")).to_have_text("推荐结果")
     page.locator("#language").click()

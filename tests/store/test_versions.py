@@ -205,7 +205,8 @@ def test_two_processes_open_and_add_at_once(checkpoint: Path) -> None:
     assert home.pointer().serial == 16
 
 
-def killed(checkpoint: Path, rounds: int) -> None:
+def killed(checkpoint: Path, rounds: int) -> int:
+    """Kill and check; the serial of the pointer afterwards."""
     draw, serial = random.Random(rounds), 1
     for _ in range(rounds):
         with subprocess.Popen(
@@ -230,12 +231,13 @@ def killed(checkpoint: Path, rounds: int) -> None:
                 assert {path.stat().st_size for path in folder.iterdir()} >= {100_002}
                 assert len(list(folder.iterdir())) == 4
         assert json.loads((home.path / "current.json").read_text())["control"] in (None, "v1")
+    return serial
 
 
 def test_a_killed_swap(checkpoint: Path) -> None:
-    killed(checkpoint, 2)
+    assert killed(checkpoint, 2) > 1
 
 
 @pytest.mark.slow
 def test_thirty_killed_swaps(checkpoint: Path) -> None:
-    killed(checkpoint, 30)
+    assert killed(checkpoint, 30) > 1

@@ -1,20 +1,15 @@
 """The process that follows the event log: predict, then learn; write versions; promote them, or go back."""
 
-import fcntl
-import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from temporec.config import Config
-from temporec.durable import write_atomic
-from temporec.errors import StoreError
 from temporec.online.catalog_growth import extend
 from temporec.online.continue_training import LearnConfig
 from temporec.online.drift import Drift, DriftConfig
@@ -30,10 +25,7 @@ from temporec.store.events import EventLog
 from temporec.store.reports import Reports
 from temporec.store.versions import Home, Pointer
 
-__all__ = ["Learner", "LearnerConfig", "Report", "only_one", "shorten"]
-
-HISTORY = "learning.jsonl"
-LINES = 50_000  # of it that are kept
+__all__ = ["Learner", "LearnerConfig", "Report", "only_one"]
 
 
 class LearnerConfig(Config):
@@ -233,7 +225,6 @@ class Learner:
         name = self.home.add(
             self.student.write, parent=self.pointer.current, log_offset=self.student.offset, metrics=metrics
         )
-        shorten(self.home.path / HISTORY)
         self.challenger_name, self.challenger, self.gate = name, self.student.frozen(), Gate(self.config.gate)
         return name
 
@@ -246,33 +237,16 @@ class Learner:
         news: list[str],
     ) -> Report:
         ndcg, hit_rate = (None, None) if found is None else (float(each.mean()) for each in found)
-        report = Report(
+        return Report(
             time.time_ns() // 1_000_000, self.student.offset, len(round_.events),
             0 if found is None else len(found[0]), ndcg, hit_rate, loss, self.drift.rate, drift, self.pointer.current,
             tuple(news),
         )  # fmt: skip
-        with (self.home.path / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(report.to_dict()) + "\n")
-        return report
 
 
-@contextmanager
-def only_one(home: Home) -> Iterator[None]:
-    """While this is held, no other process learns for the same home; the system lets go of it with the process."""
-    path: Path = home.path / ".learner.lock"
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(f"another process learns for {home.path} already; one is enough, so stop one") from None
-        yield
-
-
-def shorten(path: Path) -> None:
-    """Keep the newest lines of the history of rounds."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if len(lines) > LINES:
-        write_atomic(path, "\n".join(lines[-LINES:]) + "\n")
+def only_one(home: Home) -> AbstractContextManager[None]:
+    """While this is held, no other process learns for the same home."""
+    return home.alone("learn", f"another process learns for {home.path} already; one is enough, so stop one")
 
 
 def _neural(home: Home, name: str) -> NeuralRecommender:

@@ -9,7 +9,7 @@ import polars as pl
 from temporec.data.vocabulary import Id
 from temporec.recommend.live_log import LogEvent
 from temporec.store.events import EventLog
-from temporec.store.records import Record, user_hash
+from temporec.store.records import user_hash
 
 __all__ = ["Round", "hashes_of", "items_frame", "read_round"]
 
@@ -39,7 +39,7 @@ def read_round(log: EventLog, after: int, limit: int) -> Round | None:
     for record in records:
         match record.topic:
             case "events":
-                made.events.append(_event(record))
+                made.events.append(LogEvent.of(record.body, record.offset))
             case "items" if record.body.get("action") == "put":
                 made.items.append({key: value for key, value in record.body.items() if key != "action"})
             case "feedback":
@@ -65,12 +65,3 @@ def items_frame(rows: Sequence[dict[str, Any]], schema: pl.Schema) -> pl.DataFra
         orient="row",
         strict=False,
     )
-
-
-def _event(record: Record) -> LogEvent:
-    body = record.body
-    value = body.get("value")
-    return LogEvent(
-        body["user"], body["item"], int(body["time"]), record.offset, body.get("kind"),
-        None if value is None else float(value),
-    )  # fmt: skip

@@ -65,7 +65,7 @@ class Student:
         known: list[Known] = []
         targets, taken = [], []
         items = vocabulary.encode([event.item for event in events]).tolist()
-        reach = self.recommender.model.config.encoder.max_len
+        reach = self.recommender.max_len or 0  # 0 = all events
         for event, item in zip(events, items, strict=True):
             before = self.log.events(self.log.number(event.user))
             placed = self.log.add(event, item, self._kinds.get(event.kind or "", -1))

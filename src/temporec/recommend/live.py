@@ -1,7 +1,5 @@
 """A recommender that lives: events, items and users come and go while it answers."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +20,7 @@ from temporec.ranking.topk import top_k
 from temporec.recommend.base import Recommender
 from temporec.recommend.explain import with_reasons
 from temporec.recommend.explanation import Explanation
-from temporec.recommend.live_log import LiveLog, LogEvent, user_hash
+from temporec.recommend.live_log import LiveLog, LogEvent
 from temporec.recommend.query import Event, Query, QueryFields, Recommendation, Recommendations, milliseconds
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.state import UserStates
@@ -66,7 +64,12 @@ class Live:
 
     def _count(self) -> None:
         self._counts = self.log.counts(self.catalog.size)
-        self.recommender.popularity = log_popularity(self._counts)
+        self._stale = True
+
+    def _popular(self) -> None:
+        """Bring the popularity up to date, where it is going to be looked at."""
+        if self._stale:
+            self.recommender.popularity, self._stale = log_popularity(self._counts), False
 
     @property
     def catalog(self) -> Catalog:
@@ -87,7 +90,7 @@ class Live:
                 if self.states is not None:
                     self.states.rewind(*placed)
             self.offset = max(self.offset, event.sequence)
-        self.recommender.popularity = log_popularity(self._counts)
+        self._stale = True
         return new
 
     def forget(self, user: Id) -> int:
@@ -97,12 +100,6 @@ class Live:
         count = self.log.forget(user)
         self._count()
         return count
-
-    def forget_hashed(self, wanted: str) -> None:
-        """The same where only `user_hash` of the user is known, as in a log that is read again."""
-        for user in self.log.ids():
-            if user_hash(user) == wanted:
-                self.forget(user)
 
     def put_items(self, items: pl.DataFrame) -> int:
         """Add items, or change what is known about them; all of them may be shown. Returns how many are new.
@@ -169,6 +166,8 @@ class Live:
         """Several queries without events of their own, or a single one."""
         numbers = [self.log.number(query.user) for query in queries]
         histories, stored = self._histories(queries, numbers)
+        if not histories.lengths.all():
+            self._popular()
         scores = self._scores(histories, numbers, stored)
         row = np.repeat(np.arange(len(queries)), histories.lengths)
         hides = np.asarray([self.recommender.hides_seen(query.filters) for query in queries])[row]
@@ -262,10 +261,12 @@ class Live:
 
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not."""
+        self._popular()
         return self.recommender.explain(item, self._whole(query or Query(**fields)))
 
     def with_reasons(self, query: Query, answer: Recommendations) -> Recommendations:
         """The answer to a query with `why` beside every item."""
+        self._popular()
         return with_reasons(self.recommender, self._whole(query), answer)
 
     def _shown(self, filters: Filters) -> Filters:
@@ -290,10 +291,6 @@ class Live:
         self.log.restore(changes)
         self.offset = offset
         self._renew()
-
-    def digest(self, user: Id) -> str:
-        """A hash of a user's history."""
-        return hashlib.sha256(json.dumps([str(event) for event in self.history(user)]).encode()).hexdigest()
 
 
 def _joined(stored: np.ndarray | None, given: np.ndarray | None) -> np.ndarray | None:

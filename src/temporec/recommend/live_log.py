@@ -1,10 +1,10 @@
 """Histories that grow: the events of a checkpoint, and behind or between them those of the stream."""
 
-import hashlib
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ import polars as pl
 from temporec.data.batch import Histories
 from temporec.data.vocabulary import Id, Vocabulary
 
-__all__ = ["LiveLog", "LogEvent", "user_hash"]
+__all__ = ["LiveLog", "LogEvent"]
 
 _SCHEMA = {
     "user": pl.String, "item": pl.Int32, "time": pl.Int64, "sequence": pl.Int64, "kind": pl.Int16, "value": pl.Float64,
@@ -30,10 +30,10 @@ class LogEvent:
     kind: str | None = None
     value: float | None = None
 
-
-def user_hash(user: Id) -> str:
-    """What stands for a forgotten user."""
-    return hashlib.sha256(str(user).encode()).hexdigest()
+    @classmethod
+    def of(cls, body: Mapping[str, Any], sequence: int) -> Self:
+        """From the body of a stored record."""
+        return cls(body["user"], body["item"], body["time"], sequence, body.get("kind"), body.get("value"))
 
 
 @dataclass(slots=True)

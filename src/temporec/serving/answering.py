@@ -57,8 +57,4 @@ class Answering:
 
 def log_events(records: Sequence[Record]) -> list[LogEvent]:
     """The events among some stored records."""
-    return [
-        LogEvent(b["user"], b["item"], b["time"], record.offset, b.get("kind"), b.get("value"))
-        for record in records
-        if record.topic == "events" and (b := record.body)
-    ]
+    return [LogEvent.of(record.body, record.offset) for record in records if record.topic == "events"]

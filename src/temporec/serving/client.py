@@ -222,6 +222,7 @@ def query_body(query: Query) -> dict[str, Any]:
         user=query.user,
         history=[_activity(event) for event in query.history] or None,
         words=query.words,
+        profile=None if query.profile is None else dict(query.profile),
         at=_moment(query.at),
         candidates=None if query.candidates is None else list(query.candidates),
         filters=filters or None,

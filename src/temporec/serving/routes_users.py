@@ -27,7 +27,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/users", responses={200: document("Users", users=list), **problems(422)})
     async def users(k: Annotated[int, Query(ge=1, le=500)] = 20) -> Json:
-        """The users with the most events."""
+        """The users with the newest events."""
         return Json({"users": await service.engine.run(lambda a: a.current.live.busiest(k))})
 
     @routes.get("/users/{user:path}/events", responses={200: document("History", events=list), **problems(422)})

@@ -113,6 +113,7 @@ class QueryIn(Body):
     user: Id | None = None
     history: Annotated[list[Id | ActivityIn], Field(max_length=MAX_BATCH)] = []
     words: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
+    profile: Annotated[dict[Text, Scalar], Field(min_length=1, max_length=100)] | None = None
     at: Moment | None = None
     k: K = 10
     candidates: Ids | None = None
@@ -127,6 +128,7 @@ class QueryIn(Body):
             user=self.user,
             history=history,
             words=self.words,
+            profile=self.profile,
             at=self.at,
             k=self.k,
             candidates=self.candidates,

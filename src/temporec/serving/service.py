@@ -1,13 +1,11 @@
 """One service: its home, log, models and figures, opened and closed in order."""
 
-import fcntl
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import ConfigError, TemporecError
@@ -41,7 +39,7 @@ class Service:
     swap: Swap
     tokens: Tokens
     metrics: Metrics
-    lock: IO[str]
+    lock: ExitStack
     requests: RequestLog
     limit: RateLimit
     writer: GroupCommit | None = None
@@ -53,7 +51,8 @@ class Service:
         """Load the current version and bring it up to the end of the log.
 
         Raises:
-            ConfigError: the service would be open to other machines without tokens, or another one runs on this home.
+            ConfigError: the service would be open to other machines without tokens.
+            StoreError: another service runs on this home.
         """
         home = Home.open(folder)
         tokens = Tokens(home.path / "tokens.json")
@@ -62,7 +61,10 @@ class Service:
                 f"host {config.host} can be reached from other machines, and the service has no tokens; first run: "
                 f"temporec tokens add {home.path} NAME --role read (or write, or admin)"
             )
-        lock = _locked(home)
+        lock = ExitStack()
+        lock.enter_context(
+            home.alone("serve", f"another service runs on {home.path}; stop it first, or serve another folder")
+        )
         log = open_event_log(config.log or home.events_path)
         pointer = home.pointer()
         current = build(home, pointer.current, log, config)
@@ -88,9 +90,11 @@ class Service:
             self.writer.close()
         self.engine.close()
         if self.config.mode != "frozen":
-            with suppress(TemporecError, OSError):
-                current = self.engine.answering.current
+            current = self.engine.answering.current
+            try:
                 save_snapshot(current.live, snapshot_of(self.home, current.name))
+            except (TemporecError, OSError) as error:
+                say("the live histories are not saved, so the next start reads the log", why=str(error))
         self.log.close()
         self.lock.close()
         self.requests.close()
@@ -112,14 +116,3 @@ class Service:
 
     def item(self, value: Id) -> Id:
         return spelt(value, self.engine.catalog.vocabulary)
-
-
-def _locked(home: Home) -> IO[str]:
-    """The file whose lock says that a service runs here; it ends with the process."""
-    file = (home.path / "serve.lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(f"another service runs on {home.path}; stop it first, or serve another folder") from None
-    return file

@@ -207,6 +207,20 @@ class Home:
             raise StoreError(f"{path} cannot be read ({error!s:.200}); restore it from a backup") from None
 
     @contextmanager
+    def alone(self, what: str, otherwise: str) -> Iterator[None]:
+        """Only one process at a time; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            StoreError: with the sentence `otherwise`, where another one is there.
+        """
+        with (self.path / f".{what}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StoreError(otherwise) from None
+            yield
+
+    @contextmanager
     def _locked(self, what: str) -> Iterator[None]:
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
