@@ -43,7 +43,7 @@ class Vocabulary:
     def __contains__(self, item: object) -> bool:
         return self._plain(item) in self._numbers
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         return self.ids.dtype == pl.Int64
 
