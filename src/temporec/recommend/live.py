@@ -1,5 +1,6 @@
 """A recommender that lives: events, items and users come and go while it answers."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -59,7 +60,7 @@ class Live:
         self.states = UserStates(rec, self.megabytes) if isinstance(rec, NeuralRecommender) else None
         self._ids = rec.catalog.vocabulary.ids.to_list()
         self._titles = rec.catalog.titles(np.arange(1, rec.catalog.size))
-        self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
+        self._hidden = sorted(self.absent)
         self._count()
 
     def _count(self) -> None:
@@ -128,7 +129,7 @@ class Live:
     def remove_items(self, items: Sequence[Id]) -> None:
         """These items are not shown until they are put again; histories keep them."""
         self.absent.update(self.catalog.vocabulary.encode(items).tolist())
-        self._hidden = torch.tensor(sorted(self.absent), dtype=torch.int64)
+        self._hidden = sorted(self.absent)
 
     def history(self, user: Id) -> list[Event]:
         """The events of a user, oldest first; an unknown user has none."""
@@ -172,16 +173,19 @@ class Live:
         row = np.repeat(np.arange(len(queries)), histories.lengths)
         hides = np.asarray([self.recommender.hides_seen(query.filters) for query in queries])[row]
         hides &= histories.items < scores.shape[1]  # words are no items
-        scores[torch.from_numpy(row[hides]), torch.from_numpy(histories.items[hides].astype(np.int64))] = -torch.inf
-        scores[:, self._hidden] = -torch.inf
+        plain = scores.numpy()  # the same memory, by a library that asks less for a small change
+        plain[row[hides], histories.items[hides]] = -np.inf
+        if len(self._hidden):
+            plain[:, self._hidden] = -np.inf
         values, items = top_k(scores, max(query.k for query in queries))
-        total = torch.logsumexp(scores, dim=1)
+        chances = torch.exp(values - torch.logsumexp(scores, dim=1, keepdim=True))
+        rows = zip(values.tolist(), items.tolist(), chances.tolist(), strict=True)
         known = histories.lengths > 0
         return [
             self._own_answer(query, scores[i], known[i])
             if query.diversity > 0 or query.filters != _NO_FILTERS or query.candidates is not None
-            else self._listed(query, values[i], items[i], total[i], known[i])
-            for i, query in enumerate(queries)
+            else self._listed(query, *row, known[i])
+            for i, (query, row) in enumerate(zip(queries, rows, strict=True))
         ]
 
     def _whole(self, query: Query) -> Query:
@@ -198,13 +202,13 @@ class Live:
         except TemporecError as error:
             return error
 
-    def _listed(self, query: Query, values: Tensor, items: Tensor, total: Tensor, known: bool) -> Recommendations:
-        chances = torch.exp(values - total).tolist()
-        rows = zip(items.tolist(), values.tolist(), chances, strict=True)
+    def _listed(
+        self, query: Query, values: list[float], items: list[int], chances: list[float], known: bool
+    ) -> Recommendations:
         made = [
             Recommendation(self._ids[item - 1], score, chance, self._titles[item - 1])
-            for item, score, chance in list(rows)[: query.k]
-            if score > -np.inf
+            for item, score, chance in list(zip(items, values, chances, strict=True))[: query.k]
+            if score > -math.inf
         ]
         return Recommendations(tuple(made), query.user, "model" if known else "popularity")
 
@@ -247,6 +251,8 @@ class Live:
         if self.states is None or not isinstance(rec, NeuralRecommender):
             return rec.score(histories)
         filled = np.flatnonzero(histories.lengths > 0)
+        if len(filled) == len(numbers):
+            return rec.score_queries(self.states.queries(histories, numbers, stored), histories)
         queries = torch.zeros(len(numbers), rec.item_vectors.shape[1], device=rec.item_vectors.device)
         if len(filled):
             own = self.states.queries(

@@ -25,6 +25,7 @@ class _Entry:
     count: int  # events of the history that are in the state
     state: State  # B = 1
     hidden: Tensor  # [1, D]
+    query: Tensor | None = None  # [1, D], of a request at no particular time; made when it is needed
     marks: list[tuple[int, State]] = field(default_factory=list)  # earlier states
 
 
@@ -43,7 +44,7 @@ class UserStates:
         self.field = recommender.max_len
         self._first = self.encoder.initial_state(1)
         self._nothing = torch.zeros(1, self.encoder.config.dim, device=next(iter(self._first.values())).device)
-        one = sum(value.nbytes for value in [*self._first.values(), self._nothing])
+        one = sum(value.nbytes for value in [*self._first.values(), self._nothing, self._nothing])
         copies = 1 if self.field is not None else 1 + MARKS
         self.capacity = max(1, (megabytes << 20) // (one * copies + 2048))
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
@@ -83,13 +84,20 @@ class UserStates:
                 self._entries.move_to_end(user)
         while len(self._entries) > self.capacity:
             self._entries.popitem(last=False)
-        ahead = [replace(entry, marks=[]) for entry in entries]
-        self._move(histories, ahead, histories.lengths.tolist())
-        gap = histories.batch(histories.offsets[1:] - 1).gap
-        assert gap is not None
-        hidden = torch.cat([entry.hidden for entry in ahead])
-        query: Tensor = self.recommender.model.head.query(hidden, gap[:, 0].to(hidden.device))
+        lengths = histories.lengths.tolist()
+        if any(entry.count < length for entry, length in zip(entries, lengths, strict=True)):
+            entries = [replace(entry, marks=[]) for entry in entries]  # what this request brings is not kept
+            self._move(histories, entries, lengths)
+        if (gap := histories.gap()) is None:
+            return torch.cat([self._query(entry) for entry in entries])
+        hidden = torch.cat([entry.hidden for entry in entries])
+        query: Tensor = self.recommender.model.head.query(hidden, gap.to(hidden.device))
         return query
+
+    def _query(self, entry: _Entry) -> Tensor:
+        if entry.query is None:
+            entry.query = self.recommender.model.head.query(entry.hidden)
+        return entry.query
 
     def _entry(self, user: int, stored: int) -> _Entry:
         known = self._entries.get(user)
@@ -123,7 +131,7 @@ class UserStates:
         hidden, after = self.recommender.model.advance(batch, state, self.recommender.table(histories))
         for i, (row, stop) in enumerate(zip(rows.tolist(), stops.tolist(), strict=True)):
             entry = entries[row]
-            entry.count, entry.hidden = stop, hidden[i : i + 1].clone()
+            entry.count, entry.hidden, entry.query = stop, hidden[i : i + 1].clone(), None
             entry.state = {name: value[i : i + 1].clone() for name, value in after.items()}
             if self.field is None and stop % MARK == 0:
                 entry.marks = [*entry.marks[1 - MARKS :], (stop, entry.state)]

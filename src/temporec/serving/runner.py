@@ -16,7 +16,7 @@ from temporec.serving.settings import ServeConfig
 
 __all__ = ["serve"]
 
-SWITCH = 0.0005  # seconds after which a thread lets another one run: the engine must not hold up the network
+SWITCH = 0.00005  # seconds after which a thread lets another one run: the engine must not hold up the network
 
 
 class _Server(uvicorn.Server):
@@ -32,10 +32,10 @@ class _Server(uvicorn.Server):
 
 def serve(folder: str | Path, config: ServeConfig) -> None:
     """Serve a home or a checkpoint; ends after SIGTERM or Ctrl-C, when open requests are answered."""
-    import torch
+    from temporec.runtime import set_threads
 
     start_logging()
-    torch.set_num_threads(config.threads)
+    set_threads(config.threads)
     sys.setswitchinterval(SWITCH)
     service = Service.open(folder, config)
     app = create_app(service)
