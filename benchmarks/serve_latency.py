@@ -22,6 +22,7 @@ def main() -> None:
     parser = s.options(__doc__)
     parser.add_argument("--rate", type=float, default=300.0, help="requests per second")
     parser.add_argument("--seconds", type=float, default=60.0, help="of the run at that rate")
+    parser.add_argument("--settle", type=float, default=90.0, help="seconds from the start to the first request")
     parser.add_argument("--flood", type=float, default=10.0, help="seconds of the run at saturation")
     parser.add_argument("--connections", type=int, default=32, help="at saturation")
     parser.add_argument("--modes", default="state", help="state, or state,adaptive")
@@ -52,6 +53,8 @@ def one_mode(args: Any, folder: Any, mode: str) -> c.Figures:
     paths = [f"/v1/users/{user}/recommendations?k=10" for user in users]
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--mode", mode, "--set", "rate=0")
+        c.note(f"{mode}: {args.settle:g} s for the states of all users, which are made when nobody asks")
+        time.sleep(args.settle)
         s.run(s.at_rate(server.url, paths, args.rate, min(5.0, args.seconds)))  # warm
         c.note(f"{mode}: {args.seconds:g} s at {args.rate:g} requests/s")
         cpu, began = server.cpu_seconds(), time.perf_counter()

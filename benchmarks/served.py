@@ -124,8 +124,8 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body."""
-        if self._streams is None:
+        """Status and body. A connection that the service has closed after a pause is opened again."""
+        if self._streams is None or self._streams[0].at_eof():
             self._streams = await asyncio.open_connection(self.host, self.port)
             self.opened.append(self._streams[1])
         reader, writer = self._streams

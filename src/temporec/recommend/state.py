@@ -89,15 +89,17 @@ class UserStates:
             entries = [replace(entry, marks=[]) for entry in entries]  # what this request brings is not kept
             self._move(histories, entries, lengths)
         if (gap := histories.gap()) is None:
-            return torch.cat([self._query(entry) for entry in entries])
+            return self._plain_queries(entries)
         hidden = torch.cat([entry.hidden for entry in entries])
         query: Tensor = self.recommender.model.head.query(hidden, gap.to(hidden.device))
         return query
 
-    def _query(self, entry: _Entry) -> Tensor:
-        if entry.query is None:
-            entry.query = self.recommender.model.head.query(entry.hidden)
-        return entry.query
+    def _plain_queries(self, entries: Sequence[_Entry]) -> Tensor:
+        if new := [entry for entry in entries if entry.query is None]:
+            made = self.recommender.model.head.query(torch.cat([entry.hidden for entry in new]))
+            for i, entry in enumerate(new):
+                entry.query = made[i : i + 1].clone()
+        return torch.cat([entry.query for entry in entries if entry.query is not None])
 
     def _entry(self, user: int, stored: int) -> _Entry:
         known = self._entries.get(user)

@@ -22,8 +22,8 @@ __all__ = ["Answer", "Engine"]
 
 T = TypeVar("T")
 
-_WARM = 16  # users at once, so that who comes meanwhile waits for a few milliseconds
-_PAUSE = 0.001  # seconds that others get between them
+_WARM = 8  # users at once, so that who comes meanwhile waits for a few milliseconds
+_QUIET = 0.02  # seconds without a job, before and between them
 
 
 class Answer(NamedTuple):
@@ -160,7 +160,7 @@ class Engine:
         """The next job; while there is none, states of users who have not asked yet."""
         while cold := self.answering.current.cold:
             try:
-                return self._queue.get(timeout=_PAUSE)
+                return self._queue.get(timeout=_QUIET)
             except Empty:
                 self.answering.current.live.warm(cold[-_WARM:])
                 del cold[-_WARM:]
