@@ -42,9 +42,11 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def checkpoint(args: Any) -> Path:
+def checkpoint(args: Any, encoder: str = "tfidf") -> Path:
     """A model after one epoch (speed does not depend on how well it learned), kept for the next benchmark."""
-    folder: Path = args.out / f"served-{args.model}-{args.dim}-{args.log.stem if args.log.exists() else 'synthetic'}"
+    source = args.log.stem if args.log.exists() else "synthetic"
+    own_encoder = "" if encoder == "tfidf" else f"-{encoder.replace(',', '-')}"
+    folder: Path = args.out / f"served-{args.model}-{args.dim}-{source}{own_encoder}"
     if (folder / "manifest.json").exists():
         return folder
     from temporec.data.synthetic import random_log
@@ -57,7 +59,7 @@ def checkpoint(args: Any) -> Path:
     loaded = load(args.log, args.items if args.items.exists() else None) if real else load(random_log(*BEAUTY))
     own = {"encoder.dim": args.dim} if args.dim else {}
     c.note("fitting one epoch")
-    config = fit_config(args.model, None, {"training.epochs": 1, **own})
+    config = fit_config(args.model, None, {"training.epochs": 1, "text.encoder": encoder, **own})
     fit_recommender(loaded.dataset, config, RunOptions()).recommender.save(folder)
     return folder
 

@@ -4,6 +4,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Self
 
 import numpy as np
@@ -190,11 +192,16 @@ class LiveLog:
 
     def restore(self, changes: pl.DataFrame) -> None:
         """Take over what `changes` gave."""
-        for (name,), rows in changes.group_by("user", maintain_order=True):
-            number = self._add_user(str(name))
-            if rows["item"].null_count():
-                self._gone.add(number)
-            if len(part := rows.drop_nulls("item")):
-                keys = list(zip(part["time"].to_list(), part["sequence"].to_list(), strict=True))
-                items, kinds, values = (part[column].to_list() for column in ("item", "kind", "value"))
-                self._own[number] = _Own(keys, items, kinds, values, {sequence for _, sequence in keys if sequence})
+        for user, rows in groupby(changes.iter_rows(), key=itemgetter(0)):  # a user's rows stand together
+            number = self._add_user(user)
+            for _, item, time, sequence, kind, value in rows:
+                if item is None:
+                    self._gone.add(number)
+                    continue
+                own = self._own.setdefault(number, _Own([], [], [], []))
+                own.keys.append((time, sequence))
+                own.items.append(item)
+                own.kinds.append(kind)
+                own.values.append(value)
+                if sequence:
+                    own.sequences.add(sequence)
