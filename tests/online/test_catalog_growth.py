@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from temporec.data.dataset import build_dataset
-from temporec.online.catalog_growth import extend, refit_texts, start_new_items
+from temporec.online.catalog_growth import refit_texts, start_new_items
 from temporec.online.continue_training import Continuation
 from temporec.online.replay import Piece, Replay
 from temporec.online.versions import twin
@@ -41,22 +41,30 @@ def fitted() -> NeuralRecommender:
     return fit_recommender(train, FitConfig.of(config), RunOptions(precision="fp32")).recommender
 
 
+def copy_of(fitted: NeuralRecommender) -> NeuralRecommender:
+    return NeuralRecommender(twin(fitted), fitted.dataset, fitted.exclude_seen, fitted.inputs, fitted.cold)
+
+
 def near(recommender: NeuralRecommender) -> list[str]:
     return [str(item) for item in recommender.similar("mug-new", k=3).ids]
 
 
 def test_items_come_with_and_without_texts_and_old_scores_stay(fitted: NeuralRecommender) -> None:
-    made = extend(fitted, NEW)
-    assert made.catalog.size == fitted.catalog.size + 2
+    made = copy_of(fitted)
+    assert made.admit(NEW) == 2
+    size, (_, nothing) = fitted.catalog.size, made.catalog.vocabulary.encode(["mug-new", "nothing"]).tolist()
+    assert made.catalog.size == size + 2
     assert all(item.startswith("mug") for item in near(made))
-    size = fitted.catalog.size
     queries = fitted.log.rows(np.arange(10))
-    torch.testing.assert_close(made.score(queries)[:, :size], fitted.score(queries))
-    assert extend(made, NEW) is made
+    scores = made.score(queries)
+    torch.testing.assert_close(scores[:, :size], fitted.score(queries))
+    assert torch.isneginf(scores[:, nothing]).all()  # no event and no text: in no answer
+    assert made.admit(NEW) == 0
 
 
 def test_the_first_events_take_over_from_the_text(fitted: NeuralRecommender, tmp_path: Path) -> None:
-    made = extend(fitted, NEW)
+    made = copy_of(fitted)
+    made.admit(NEW)
     counts = np.bincount(made.log.items, minlength=made.catalog.size)
     training = Continuation(twin(made), counts)
     mug, nothing = made.catalog.vocabulary.encode(["mug-new", "nothing"]).tolist()

@@ -78,17 +78,27 @@ class Server:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that knows users who walk along a circle of items; one title is hostile."""
-    rows = [(f"u{u}", f"i{(u + t) % ITEMS}", 1000 * (T0 + 86_400 * t + u)) for u in range(USERS) for t in range(EVENTS)]
     titles = [HOSTILE if i == 7 else f"thing number {i}" for i in range(ITEMS)]
     items = pl.DataFrame(
         {"item": [f"i{i}" for i in range(ITEMS)], "title": titles, "price": [float(i) for i in range(ITEMS)]}
     )
+    return fitted(tmp_path_factory.mktemp("model") / "shop", items)
+
+
+@pytest.fixture(scope="session")
+def without_texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a shop that knows nothing of its items."""
+    return fitted(tmp_path_factory.mktemp("ids") / "shop", None)
+
+
+def fitted(folder: Path, items: pl.DataFrame | None) -> Path:
+    """Save a model of users who walk along the circle."""
+    rows = [(f"u{u}", f"i{(u + t) % ITEMS}", 1000 * (T0 + 86_400 * t + u)) for u in range(USERS) for t in range(EVENTS)]
     dataset = build_dataset(pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"), items)
     config = FitConfig.of({
         "encoder": {"kind": "gru", "dim": 16}, "dropout": 0.0, "events": ["time"],
         "training": {"epochs": 15, "lr": 0.01, "tokens": 256},
     })  # fmt: skip
-    folder = tmp_path_factory.mktemp("model") / "shop"
     fit_recommender(dataset, config, RunOptions(precision="fp32")).recommender.save(folder)
     return folder
 

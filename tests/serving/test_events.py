@@ -1,6 +1,7 @@
 """Events are taken all or nothing, once, and only when they are durable."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,30 @@ def test_items_come_change_and_go_at_once(server: Any) -> None:
     assert server.http.put("/v1/items", json={"item": "i9"}).status_code == 200
     assert "i9" in server.ids("buyer", 100)
     assert server.http.delete("/v1/items/nix").status_code == 404
+
+
+def test_without_texts_new_items_have_events_and_are_shown_when_they_are_learned(
+    without_texts: Path, start: Callable[..., Any], temporec: Callable[..., Any]
+) -> None:
+    server = start(without_texts)
+    assert server.http.put("/v1/items", json={"item": "fresh"}).json() == {"items": 1, "new": 1}
+    for number in range(40):  # it comes behind i4
+        for item in ("i3", "i4", "fresh"):
+            assert server.event(f"new-{number}", item).status_code == 200
+    assert "fresh" not in server.ids("u1", 100)
+    assert server.event("late", "i4").status_code == 200
+    assert server.ids("new-1", 3)
+    assert server.stop() == 0
+    server = start(without_texts)
+    assert server.ids("new-1", 3)  # the item is there after a restart too
+    learned = temporec("learn", without_texts, "--once", "--set", "every=100", "--set", "training.passes=20")
+    assert learned.returncode == 0, learned.stderr
+    assert temporec("models", "activate", without_texts, "v2").returncode == 0
+    for _ in range(300):  # the service changes to the version by itself
+        if "fresh" in server.ids("late", 3):
+            return
+        time.sleep(0.1)
+    raise AssertionError(server.ids("late", 100))
 
 
 @pytest.mark.parametrize(

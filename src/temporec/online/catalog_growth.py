@@ -1,42 +1,17 @@
 """Items that come while a model learns: at the end of the catalog, with a row of their own from the first event on."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor
 
-from temporec.model import grown
 from temporec.online.continue_training import Continuation, rows_of_neighbours
 from temporec.online.replay import Piece
 from temporec.recommend.cold import ColdItems, TextMap
 from temporec.recommend.recommender import NeuralRecommender
 
-__all__ = ["extend", "refit_texts", "start_new_items"]
-
-
-def extend(recommender: NeuralRecommender, items: pl.DataFrame) -> NeuralRecommender:
-    """A recommender that also has the items that were not in the catalog; nothing that was learned changes.
-
-    Unlike `NeuralRecommender.add_items` it takes items that no text can place: their rows start with their events.
-    """
-    catalog, size = recommender.catalog.extend(items), recommender.catalog.size
-    if catalog.size == size or recommender.inputs is None:
-        return recommender
-    inputs, cold, old = recommender.inputs, recommender.cold, recommender.dataset
-    new = catalog.restrict(np.arange(size, catalog.size))
-    has_texts = cold is not None or inputs.model.vectors is not None
-    texts = inputs.vectors.transform_catalog(new) if has_texts else np.zeros((len(new), 0), np.float32)
-    inputs = inputs.extended(catalog, texts)
-    return NeuralRecommender(
-        grown(recommender.model, inputs.model),
-        replace(old, catalog=catalog),
-        recommender.exclude_seen,
-        inputs,
-        None if cold is None else cold.extended(texts),
-    )
+__all__ = ["refit_texts", "start_new_items"]
 
 
 def start_new_items(training: Continuation, recommender: NeuralRecommender, pieces: Sequence[Piece]) -> np.ndarray:

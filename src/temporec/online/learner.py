@@ -10,7 +10,6 @@ import numpy as np
 from pydantic import NonNegativeFloat, PositiveInt
 
 from temporec.config import Config
-from temporec.online.catalog_growth import extend
 from temporec.online.continue_training import LearnConfig
 from temporec.online.drift import Drift, DriftConfig
 from temporec.online.gate import Gate, GateConfig, Ruling, Trial
@@ -103,10 +102,9 @@ class Learner:
     def _extend(self) -> None:
         """Items that have come can be answered by all, as in the service, where a text places them."""
         frame = self.student.recommender.catalog.frame
-        if self.champion.catalog.size < len(frame) + 1:
-            self.champion = extend(self.champion, frame)
-        if self.challenger is not None and self.challenger.catalog.size < len(frame) + 1:
-            self.challenger = extend(self.challenger, frame)
+        for answering in (self.champion, self.challenger):
+            if answering is not None and answering.catalog.size <= len(frame):
+                answering.admit(frame)
 
     def _open_trial(self) -> None:
         """Compare the clicks of current and control, from the moment on at which they began to share the users."""

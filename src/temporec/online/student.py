@@ -6,7 +6,7 @@ from typing import Any
 
 from temporec.data.dataset import Dataset
 from temporec.data.vocabulary import Id
-from temporec.online.catalog_growth import extend, refit_texts, start_new_items
+from temporec.online.catalog_growth import refit_texts, start_new_items
 from temporec.online.continue_training import LearnConfig, Learned
 from temporec.online.replay import ReplayConfig
 from temporec.online.shadow import Known, Questions, questions
@@ -45,13 +45,11 @@ class Student:
 
     def put_items(self, rows: Sequence[dict[str, Any]]) -> int:
         """Let the catalog grow by rows of items; how many are new."""
-        before = self.recommender.catalog.size
         frame = items_frame(rows, self.recommender.catalog.frame.schema)
-        grown = extend(self.recommender, frame) if len(frame) else self.recommender
-        if grown is not self.recommender:
-            self.recommender = grown
-            self.training.grow(grown.model)
-        return grown.catalog.size - before
+        new = self.recommender.admit(frame) if len(frame) else 0
+        if new:
+            self.training.grow(self.recommender.model)
+        return new
 
     def take(self, events: Sequence[LogEvent]) -> tuple[Questions | None, Taken]:
         """Take events into the histories: the questions that they were (where a history came before), and the new ones.

@@ -105,14 +105,18 @@ class Live:
     def put_items(self, items: pl.DataFrame) -> int:
         """Add items, or change what is known about them; all of them may be shown. Returns how many are new.
 
+        Where the recommender was fitted without texts, a new item may have events, but is in no answer before a version
+        that has learned it.
+
         Raises:
-            ConfigError: the recommender cannot place new items, because it was fitted without their texts.
+            ConfigError: the recommender cannot take new items.
+            DataError: a new item has no text, though the recommender places new items by their texts.
         """
         rec, added = self.recommender, 0
         if self.catalog.extend(items).size > self.catalog.size:
             if not isinstance(rec, NeuralRecommender):
                 raise ConfigError(f"a recommender of the kind {rec.kind!r} cannot take new items; fit a neural one")
-            added = rec.add_items(items)
+            added = rec.admit(items) if rec.cold is None else rec.add_items(items)
         frame = rec.catalog.frame
         changed = items.with_columns(pl.col("item").cast(frame["item"].dtype)).unique("item", keep="last")
         columns = [name for name in changed.columns if name in frame.columns and name != "item"]

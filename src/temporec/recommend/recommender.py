@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from temporec import registry
 from temporec.data.batch import Histories, SequenceBatch
+from temporec.data.catalog import Catalog
 from temporec.data.dataset import Dataset
 from temporec.data.interactions import kind_numbers
 from temporec.data.sequences import event_marks
@@ -39,6 +40,7 @@ class NeuralRecommender(Recommender):
     """
 
     kind = "neural"
+    needs_map: ClassVar[bool] = True  # to place a new item by its text
     Config: ClassVar[type[RecommenderConfig]] = NeuralConfig
     model: SequenceModel
 
@@ -83,6 +85,7 @@ class NeuralRecommender(Recommender):
         self._table = table if self.cold is None else self.cold.place(table)
         vectors = self.model.head.item_vectors(self._table).detach()
         self._vectors = vectors.T.contiguous().T  # in this layout a product with few queries takes half the time
+        self._silent = (~vectors[1:].any(dim=1)).nonzero()[:, 0].cpu() + 1  # items of which nothing is known
 
     @property
     def head(self) -> tuple[str, nn.Module]:
@@ -164,6 +167,8 @@ class NeuralRecommender(Recommender):
         if self._buffer is None or len(self._buffer) < rows or self._buffer.device != query.device:
             self._buffer = torch.empty(rows, len(self._vectors), device=query.device)
         scores = self.model.head.scores(query, self._vectors, out=self._buffer[:rows]).cpu()
+        if len(self._silent):
+            scores[:, self._silent] = -torch.inf
         if self.cold is not None:
             self.cold.temper(scores, histories, self.exclude_seen)
         empty = histories.lengths == 0
@@ -205,24 +210,45 @@ class NeuralRecommender(Recommender):
                 "this model was fitted without texts of items, so it cannot place new ones; fit with --items and "
                 "text.encoder"
             )
-        texts = self.inputs.vectors.transform_catalog(catalog.restrict(np.arange(size, catalog.size)))
-        if (silent := np.flatnonzero(~texts.any(axis=1))).size:
-            name = catalog.vocabulary.decode([size + int(silent[0])])[0]
-            raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
-        self.grow(self.inputs.extended(catalog, texts), texts)
-        self.remember(replace(self.dataset, catalog=catalog))
-        self._buffer = None
-        self.refresh()
-        return catalog.size - size
-
-    def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
-        """Give new items a place in the model, by their text vectors [n, d]."""
-        if self.cold is None:
+        if self.needs_map and self.cold is None:
             raise ConfigError(
                 "this model has no map from texts to items, so it cannot place new ones; fit with head.tied=true and "
                 "texts of more items"
             )
-        self.inputs, self.cold = inputs, self.cold.extended(texts)
+        texts = self.inputs.vectors.transform_catalog(catalog.restrict(np.arange(size, catalog.size)))
+        if (silent := np.flatnonzero(~texts.any(axis=1))).size:
+            name = catalog.vocabulary.decode([size + int(silent[0])])[0]
+            raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
+        return self._enlarge(catalog, texts)
+
+    def admit(self, items: pl.DataFrame) -> int:
+        """As `add_items`, but items that no text can place come in too.
+
+        They may stand in histories, and are in no answer before they have been learned (`temporec learn`).
+        """
+        catalog, size = self.catalog.extend(items), self.catalog.size
+        if catalog.size == size:
+            return 0
+        if self.inputs is None:
+            raise ConfigError("this recommender has no fitted inputs; take the one that fit_recommender returned")
+        new = catalog.restrict(np.arange(size, catalog.size))
+        has_texts = self.cold is not None or self.inputs.model.vectors is not None
+        return self._enlarge(
+            catalog, self.inputs.vectors.transform_catalog(new) if has_texts else np.zeros((len(new), 0), np.float32)
+        )
+
+    def _enlarge(self, catalog: Catalog, texts: np.ndarray) -> int:
+        assert self.inputs is not None
+        added = catalog.size - self.catalog.size
+        self.grow(self.inputs.extended(catalog, texts), texts)
+        self.remember(replace(self.dataset, catalog=catalog))
+        self._buffer = None
+        self.refresh()
+        return added
+
+    def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
+        """Give new items a place in the model, by their text vectors [n, d]."""
+        self.inputs, self.cold = inputs, None if self.cold is None else self.cold.extended(texts)
         self.model = grown(self.model, inputs.model)
 
     @torch.no_grad()

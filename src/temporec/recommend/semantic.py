@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -130,6 +131,7 @@ class SemanticRecommender(NeuralRecommender):
     """
 
     kind = "semantic"
+    needs_map = False
     Config = SemanticConfig
     model: SemanticModel
 
@@ -204,6 +206,10 @@ class SemanticRecommender(NeuralRecommender):
         assert isinstance(config, FitConfig)
         assert isinstance(config.recommender, SemanticConfig)
         return config.recommender
+
+    def admit(self, items: pl.DataFrame) -> int:
+        """As `add_items`: an item has codes, or cannot be in a history."""
+        return self.add_items(items)
 
     def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
         """Give new items codes by the fitted codebooks."""
