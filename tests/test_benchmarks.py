@@ -15,6 +15,7 @@ from temporec.data.synthetic import random_log
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SERVED = ["--log", "LOG", "--items", "none", "--dim", "8"]
 TINY = {
+    "add_items": ["--log", "LOG", "--items", "ITEMS", "--dim", "8", "--count", "5"],
     "calibration": [],
     "data_speed": ["--sizes", "2e3,4e3"],
     "recommend_speed": ["--log", "LOG", "--requests", "5", "--users", "30,60", "--items", "30,60", "--base", "40"],
@@ -23,7 +24,7 @@ TINY = {
     "cold_items": ["--log", "LOG", "--items", "ITEMS", "--draws", "1", "--share", "0.2", "--set", "training.epochs=1"],
     "continual": ["--log", "WEEKS", "--weeks", "3", "--set", "model.encoder.dim=8", "--set", "full.passes=1"],
     "joint_text": ["--log", "LOG", "--items", "ITEMS", "--ways", "start,only", "--set", "training.epochs=1"],
-    "serve_latency": [*SERVED, "--seconds", "1", "--rate", "20", "--flood", "1", "--connections", "2"],
+    "serve_latency": [*SERVED, "--seconds", "1", "--settle", "0", "--rate", "20", "--flood", "1", "--connections", "2"],
     "serve_events": [*SERVED, "--rounds", "5", "--seconds", "1", "--batch", "5"],
     "serve_start": [*SERVED, "--repeats", "1", "--events", "500"],
     "serve_swaps": [*SERVED, "--swaps", "2", "--users", "2"],
@@ -46,6 +47,7 @@ TINY = {
     ],
 }
 FIGURES = {
+    "add_items": {"encoding_seconds", "adding_seconds", "added", "ranked"},
     "calibration": set(),
     "data_speed": {"runs", "events_per_second", "growth_exponent", "plot"},
     "recommend_speed": {"log", "one_user_ms", "all_users", "growth_with_users", "growth_with_items", "plot"},
@@ -75,6 +77,7 @@ SLOW = (
     "serve_swaps", "train_speed",
 )  # fmt: skip
 BARS = {
+    "add_items": 3,
     "calibration": 0,
     "cold_items": 2,
     "continual": 3,

@@ -87,6 +87,14 @@ class Histories:
             values=None if self.values is None else self.values[kept],
         )
 
+    def followed_by(self, later: "Histories") -> "Histories":
+        """One history and the events of another one behind it."""
+        return Histories(
+            np.concatenate([self.items, later.items]), np.concatenate([self.times, later.times]),
+            np.asarray([0, len(self.items) + len(later.items)]), self.at, None, self.has_time,
+            _joined(self.kinds, later.kinds), _joined(self.values, later.values), later.extra,
+        )  # fmt: skip
+
     def starts(self, last: int | None = None) -> np.ndarray:
         """Where the last so many events of every history begin, as rows of `items`; None = all events."""
         first = self.offsets[:-1]
@@ -117,6 +125,10 @@ class Histories:
 
     def _seconds_to_request(self, last: np.ndarray) -> Tensor:
         return torch.from_numpy((np.maximum(self.at - last, 0) / 1000.0).astype(np.float32))
+
+
+def _joined(first: np.ndarray | None, later: np.ndarray | None) -> np.ndarray | None:
+    return None if first is None or later is None else np.concatenate([first, later])
 
 
 def pad_rows(

@@ -228,11 +228,7 @@ class Live:
         stored, profiles = made.lengths, self.recommender.profiles
         if queries[0].events:
             given = self.recommender.histories([self._alone(queries[0], made)])
-            made = Histories(
-                np.concatenate([made.items, given.items]), np.concatenate([made.times, given.times]),
-                np.asarray([0, len(made.items) + len(given.items)]), at, None, made.has_time,
-                _joined(made.kinds, given.kinds), _joined(made.values, given.values), given.extra,
-            )  # fmt: skip
+            made = made.followed_by(given)
         if profiles is not None:
             before = made.lengths
             made = profiles.put_first(made, queries, self.catalog.size)
@@ -301,7 +297,3 @@ class Live:
         self.log.restore(changes)
         self.offset = offset
         self._renew()
-
-
-def _joined(stored: np.ndarray | None, given: np.ndarray | None) -> np.ndarray | None:
-    return None if stored is None or given is None else np.concatenate([stored, given])

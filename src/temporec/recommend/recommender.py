@@ -219,28 +219,26 @@ class NeuralRecommender(Recommender):
         if (silent := np.flatnonzero(~texts.any(axis=1))).size:
             name = catalog.vocabulary.decode([size + int(silent[0])])[0]
             raise DataError(f"{len(silent)} new item(s) have no known text, for instance {name!r}; give each a text")
-        return self._enlarge(catalog, texts)
+        return self._enlarge(self.inputs, catalog, texts)
 
     def admit(self, items: pl.DataFrame) -> int:
         """As `add_items`, but items that no text can place come in too.
 
-        They may stand in histories, and are in no answer before they have been learned (`temporec learn`).
+        They may stand in histories, and the model shows them when it has learned them (`temporec learn`).
         """
         catalog, size = self.catalog.extend(items), self.catalog.size
         if catalog.size == size:
             return 0
         if self.inputs is None:
             raise ConfigError("this recommender has no fitted inputs; take the one that fit_recommender returned")
-        new = catalog.restrict(np.arange(size, catalog.size))
-        has_texts = self.cold is not None or self.inputs.model.vectors is not None
-        return self._enlarge(
-            catalog, self.inputs.vectors.transform_catalog(new) if has_texts else np.zeros((len(new), 0), np.float32)
-        )
+        texts = np.zeros((catalog.size - size, 0), np.float32)
+        if self.cold is not None or self.inputs.model.vectors is not None:
+            texts = self.inputs.vectors.transform_catalog(catalog.restrict(np.arange(size, catalog.size)))
+        return self._enlarge(self.inputs, catalog, texts)
 
-    def _enlarge(self, catalog: Catalog, texts: np.ndarray) -> int:
-        assert self.inputs is not None
+    def _enlarge(self, inputs: Inputs, catalog: Catalog, texts: np.ndarray) -> int:
         added = catalog.size - self.catalog.size
-        self.grow(self.inputs.extended(catalog, texts), texts)
+        self.grow(inputs.extended(catalog, texts), texts)
         self.remember(replace(self.dataset, catalog=catalog))
         self._buffer = None
         self.refresh()
