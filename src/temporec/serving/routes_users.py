@@ -37,14 +37,15 @@ def router(service: Service) -> APIRouter:
         return Json(await service.engine.run(lambda answering: _history(answering, asked, k)))
 
     @routes.delete(
-        "/users/{user:path}", responses={200: document("Forgotten", events=int, remains=str), **problems(422, 503)}
+        "/users/{user:path}",
+        responses={200: document("Forgotten", events=int, history=int, remains=str), **problems(422, 503)},
     )
     async def forget_user(user: UserId) -> Json:
-        """Forget a user: events, feedback and state; the answer says what remains."""
+        """Forget a user: records of the log (`events`), history and state; the answer says what remains."""
         asked = service.user(checked_id(user, "user"))
         gone = await asyncio.to_thread(service.log.forget, asked)
-        await service.engine.run(lambda answering: [version.live.forget(asked) for version in answering.versions])
-        return Json({"user": asked, "events": gone, "remains": REMAINS})
+        forgotten = await service.engine.run(lambda a: [version.live.forget(asked) for version in a.versions])
+        return Json({"user": asked, "events": gone, "history": max(forgotten), "remains": REMAINS})
 
     return routes
 
