@@ -1,7 +1,8 @@
 """Histories that grow: the events of a checkpoint, and behind or between them those of the stream."""
 
 import math
-from bisect import bisect_right
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -40,13 +41,21 @@ class LogEvent:
 
 @dataclass(slots=True)
 class _Own:
-    """The events of one user, oldest first."""
+    """The events of one user, oldest first, those of one time by sequence; packed, for there are many users."""
 
-    keys: list[tuple[int, int]]  # (time, sequence); events of the checkpoint have sequence 0
-    items: list[int]
-    kinds: list[int]
-    values: list[float]
-    sequences: set[int] = field(default_factory=set)
+    items: "array[int]" = field(default_factory=lambda: array("i"))
+    times: "array[int]" = field(default_factory=lambda: array("q"))
+    sequences: "array[int]" = field(default_factory=lambda: array("q"))  # 0 = of the checkpoint
+    kinds: "array[int]" = field(default_factory=lambda: array("h"))
+    values: "array[float]" = field(default_factory=lambda: array("f"))
+
+    def insert(self, place: int, item: int, time: int, sequence: int, kind: int, value: float | None) -> None:
+        """Put in one event."""
+        self.items.insert(place, item)
+        self.times.insert(place, time)
+        self.sequences.insert(place, sequence)
+        self.kinds.insert(place, kind)
+        self.values.insert(place, math.nan if value is None else value)
 
 
 class LiveLog:
@@ -90,21 +99,21 @@ class LiveLog:
         """Take one event: (number of the user, its place in the history); None where it has been taken before."""
         number = self._add_user(event.user)
         own = self._own.get(number) or self._copy(number)
-        if event.sequence in own.sequences:
+        begin, end = 0, len(own.times)
+        if self.base.has_time:
+            begin, end = bisect_left(own.times, event.time), bisect_right(own.times, event.time)
+        if event.sequence in own.sequences[begin:end]:
             return None
-        key = (event.time, event.sequence)
-        place = bisect_right(own.keys, key) if self.base.has_time else len(own.keys)
-        own.keys.insert(place, key)
-        own.items.insert(place, item)
-        own.kinds.insert(place, kind)
-        own.values.insert(place, math.nan if event.value is None else event.value)
-        own.sequences.add(event.sequence)
+        place = bisect_right(own.sequences, event.sequence, begin, end) if self.base.has_time else end
+        own.insert(place, item, event.time, event.sequence, kind, event.value)
         return number, place
 
     def _copy(self, number: int) -> _Own:
         items, times, kinds, values = self._stored(number)
-        own = _Own([(t, 0) for t in times.tolist()], items.tolist(), kinds.tolist(), values.tolist())
-        self._own[number] = own
+        own = self._own[number] = _Own()
+        for known, column in ((own.items, items), (own.times, times), (own.kinds, kinds), (own.values, values)):
+            known.extend(column.tolist())
+        own.sequences.extend([0] * len(items))
         return own
 
     def _stored(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -131,8 +140,8 @@ class LiveLog:
         if own is None:
             return self._stored(number)
         return (
-            np.asarray(own.items, np.int32), np.asarray([key[0] for key in own.keys], np.int64),
-            np.asarray(own.kinds, np.int16), np.asarray(own.values, np.float32),
+            np.array(own.items, np.int32), np.array(own.times, np.int64),
+            np.array(own.kinds, np.int16), np.array(own.values, np.float32),
         )  # fmt: skip
 
     def histories(self, numbers: Sequence[int], at: np.ndarray | None = None) -> Histories:
@@ -173,7 +182,7 @@ class LiveLog:
         if self._gone:
             last[[number for number in self._gone if number < len(last)]] = np.iinfo(np.int64).min
         best = {int(n): int(last[n]) for n in np.argsort(-last, kind="stable")[:count] if self._has_base(int(n))}
-        best.update({number: own.keys[-1][0] for number, own in self._own.items() if own.keys})
+        best.update({number: own.times[-1] for number, own in self._own.items() if own.times})
         return sorted(best, key=lambda number: (-best[number], number))[:count]
 
     def changes(self) -> pl.DataFrame:
@@ -182,10 +191,10 @@ class LiveLog:
         Columns user (text), item (number), time, sequence, kind (number), value; a row without item: forgotten.
         """
         rows = [
-            (str(user), item, *key, kind, value)
+            (str(user), *event)
             for number, user in zip(self._own, self.ids(list(self._own)), strict=True)
             for own in [self._own[number]]
-            for item, key, kind, value in zip(own.items, own.keys, own.kinds, own.values, strict=True)
+            for event in zip(own.items, own.times, own.sequences, own.kinds, own.values, strict=True)
         ]
         gone = [(str(user), None, None, None, None, None) for user in self.ids(sorted(self._gone))]
         return pl.DataFrame([*gone, *rows], schema=_SCHEMA, orient="row")
@@ -198,10 +207,5 @@ class LiveLog:
                 if item is None:
                     self._gone.add(number)
                     continue
-                own = self._own.setdefault(number, _Own([], [], [], []))
-                own.keys.append((time, sequence))
-                own.items.append(item)
-                own.kinds.append(kind)
-                own.values.append(value)
-                if sequence:
-                    own.sequences.add(sequence)
+                own = self._own.setdefault(number, _Own())
+                own.insert(len(own.items), item, time, sequence, kind, value)
