@@ -75,7 +75,7 @@ def live_scores(live: Live, user: str, at: int | None = None) -> torch.Tensor:
     return live._scores(histories, [number], histories.lengths.tolist())[0].clone()
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(st.data())
 def test_states_equal_forward_on_the_raw_history(folder: Path, data: st.DataObject) -> None:
     """Events of several users, late ones and doubled ones among them, with answers in between."""

@@ -140,6 +140,7 @@ def _counterfactuals(history: Histories, n: int) -> Histories:
 def _explanation(recommender: Explainable, scored: _Scored, number: int) -> Explanation:
     catalog, query, score = recommender.catalog, scored.query, float(scored.scores[number])
     shown = scored.scores.masked_fill(~scored.mask, -torch.inf)
+    learned = score > -torch.inf
     counts = scored.counts
     made = Explanation(
         item=catalog.vocabulary.decode([number])[0],
@@ -151,13 +152,13 @@ def _explanation(recommender: Explainable, scored: _Scored, number: int) -> Expl
         place=scored.listed.index(number) + 1 if number in scored.listed else None,
         rank=int(_ranks(scored.scores[None, :], scored.mask, number)[0]),
         of=int(scored.mask.sum()) + (not scored.mask[number]),
-        score=score,
+        score=score if learned else None,
         probability=float(torch.exp(score - torch.logsumexp(shown, dim=0))) if scored.mask[number] else None,
-        gap=score - float(scored.scores[scored.listed].min()) if scored.listed else None,
+        gap=score - float(scored.scores[scored.listed].min()) if scored.listed and learned else None,
         why_not=_why_not(recommender, scored, number),
         age_by=scored.age_by,
         similarity_by=scored.similarity_by,
-        events=_effects(recommender, scored, number),
+        events=_effects(recommender, scored, number) if learned else (),
         popularity=ItemPopularity(
             int(counts[number]), float(counts[number] / max(1, counts.sum())), 1 + int((counts > counts[number]).sum())
         ),
@@ -179,6 +180,8 @@ def _why_not(recommender: Explainable, scored: _Scored, number: int) -> tuple[Re
     found: list[Removal] = []
     if number in scored.listed:
         return ()
+    if scored.scores[number] == -torch.inf:
+        return ("not_learned",)
     if recommender.hides_seen(query.filters) and number in scored.history.items:
         found.append("seen")
     found += broken_rules(query.filters, catalog, number)

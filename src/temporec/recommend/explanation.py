@@ -8,9 +8,9 @@ from temporec.data.vocabulary import Id
 
 __all__ = ["EventEffect", "Explanation", "Fact", "FactKind", "ItemPopularity", "Removal"]
 
-Removal = Literal["seen", "blocked", "not_allowed", "category", "not_candidate", "diversity", "rank"]
+Removal = Literal["seen", "blocked", "not_allowed", "category", "not_candidate", "not_learned", "diversity", "rank"]
 FactKind = Literal[
-    "listed", "not_listed", "seen", "blocked", "not_allowed", "category", "not_candidate", "diversity",
+    "listed", "not_listed", "seen", "blocked", "not_allowed", "category", "not_candidate", "not_learned", "diversity",
     "carried", "favoured", "only_event", "helped", "opposed", "no_single_event", "no_history",
     "age_by_time", "age_by_position", "repeat", "text_similarity", "item_similarity", "popularity",
 ]  # fmt: skip
@@ -87,9 +87,9 @@ class Explanation:
         place: place in the list; None = not in it.
         rank: by score among the items that may be shown and the item itself.
         of: how many these are.
-        score: as in `Recommendation`.
+        score: as in `Recommendation`; None where nothing is known of the item, so that it has none.
         probability: as in `Recommendation`; None where a filter removes the item.
-        gap: score minus the score of the last item shown; None where nothing is shown.
+        gap: score minus the score of the last item shown; None where nothing is shown or there is no score.
         why_not: why it is not in the list: the filters that remove it, else diversity or its rank. Empty = it is there.
         age_by: how an event was made new for `age_change`. "time": it and all after it take the time of the last event,
             their order stays; "position": it becomes the last event (where the model does not feel times).
@@ -108,7 +108,7 @@ class Explanation:
     place: int | None
     rank: int
     of: int
-    score: float
+    score: float | None
     probability: float | None
     gap: float | None
     why_not: tuple[Removal, ...]
@@ -192,6 +192,7 @@ _SENTENCES: dict[FactKind, Callable[[str, dict[str, float]], str]] = {
     "not_allowed": lambda _, n: f"Not shown because it is not one of the allowed items. {_rank_by_score(n)}",
     "category": lambda _, n: f"Not shown because it is not of a wanted category. {_rank_by_score(n)}",
     "not_candidate": lambda _, n: f"Not shown because it is not one of the candidates. {_rank_by_score(n)}",
+    "not_learned": lambda *_: "Not shown because nothing is known of it yet: no text, and no event that was learned.",
     "diversity": lambda _, n: f"Not shown, to keep the list diverse: items unlike the others were taken. "
     f"{_rank_by_score(n)}",
     "carried": lambda title, n: f"Recommended mainly because of {title} {_when(n)}: {_without(n)}.",

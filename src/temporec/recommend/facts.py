@@ -17,6 +17,8 @@ def facts_of(made: Explanation, shown: int, size: int) -> list[Fact]:
         size: how many items there are.
     """
     item, title = (made.item,), (made.title,)
+    if made.score is None:
+        return [Fact("not_learned", item, title, {})]
     ranks = {"rank": made.rank, "of": made.of, "k": made.k, "shown": shown, "score": made.score}
     if made.gap is not None:
         ranks["gap"] = made.gap
