@@ -86,7 +86,7 @@ def test_without_texts_new_items_have_events_and_are_shown_when_they_are_learned
             assert server.event(f"new-{number}", item).status_code == 200
     assert "fresh" not in server.ids("u1", 100)
     told = server.http.get("/v1/explanations", params={"user": "u1", "item": "fresh"}).json()
-    assert (told["why_not"], told["score"], told["events"]) == (["not_learned"], None, [])
+    assert (told["user"], told["why_not"], told["score"], told["events"]) == ("u1", ["not_learned"], None, [])
     assert "nothing is known of it yet" in told["why"]
     assert server.event("late", "i4").status_code == 200
     assert server.ids("new-1", 3)

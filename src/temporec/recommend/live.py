@@ -268,7 +268,8 @@ class Live:
     def explain(self, item: Id, query: Query | None = None, **fields: Unpack[QueryFields]) -> Explanation:
         """Why an item is in the answer to a query, or why not."""
         self._popular()
-        return self.recommender.explain(item, self._whole(query or Query(**fields)))
+        asked = query or Query(**fields)
+        return replace(self.recommender.explain(item, self._whole(asked)), user=asked.user)
 
     def with_reasons(self, query: Query, answer: Recommendations) -> Recommendations:
         """The answer to a query with `why` beside every item."""
