@@ -59,6 +59,8 @@ def test_items_come_with_and_without_texts_and_old_scores_stay(fitted: NeuralRec
     scores = made.score(queries)
     torch.testing.assert_close(scores[:, :size], fitted.score(queries))
     assert torch.isneginf(scores[:, nothing]).all()  # no event and no text: in no answer
+    assert len(made.similar("nothing")) == 0
+    assert "nothing" not in made.similar("mug-new", k=size).ids
     assert made.admit(NEW) == 0
 
 

@@ -237,10 +237,9 @@ class NeuralRecommender(Recommender):
         return self._enlarge(self.inputs, catalog, texts)
 
     def _enlarge(self, inputs: Inputs, catalog: Catalog, texts: np.ndarray) -> int:
-        added = catalog.size - self.catalog.size
+        added, self._buffer = catalog.size - self.catalog.size, None
         self.grow(inputs.extended(catalog, texts), texts)
         self.remember(replace(self.dataset, catalog=catalog))
-        self._buffer = None
         self.refresh()
         return added
 
@@ -251,9 +250,10 @@ class NeuralRecommender(Recommender):
 
     @torch.no_grad()
     def item_scores(self, number: int) -> Tensor:
-        """Cosine of the output vectors [V + 1]."""
+        """Cosine of the output vectors [V + 1]; an item of which nothing is known is like none."""
         vectors = torch.nn.functional.normalize(self._vectors, dim=1)
-        return (vectors @ vectors[number]).cpu()
+        close = (vectors @ vectors[number]).cpu()
+        return close.index_fill(0, self._silent, -torch.inf) if vectors[number].any() else close - torch.inf
 
     def sorted_queries(self, histories: Histories, size: int = 256) -> Tensor:
         """Queries computed in groups of similar length, so that short histories do not pay for long ones."""
