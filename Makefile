@@ -60,7 +60,7 @@ fix: $(VENV)/.dev  ## repair lint and format
 	$(BIN)/ruff format .
 
 BENCHES := calibration data_speed recommend_speed startup event_log serve_start serve_events serve_latency serve_swaps \
-  serve_kills train_speed text_speed add_items kills encoders joint_text serve_soak continual cold_items
+  serve_kills train_speed text_speed add_items kills encoders joint_text variants serve_soak continual cold_items
 
 bench: $(VENV)/.dev  ## run the benchmarks, from the short to the long; fails at the end if one failed
 	@failed=; for name in $(BENCHES); do echo "== benchmarks/$$name.py"; \

@@ -31,6 +31,10 @@ TINY = {
     "serve_kills": [*SERVED, "--rounds", "1", "--full", "0", "--traced", "0"],
     "serve_soak": [*SERVED, "--minutes", "0.05", "--settled", "0.01", "--rate", "10"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
+    "variants": [
+        *("--log", "LOG", "--items", "ITEMS", "--share", "0.5", "--seeds", "0"),
+        *("--first", "training.epochs=1", "--second", "training.epochs=1", "fuse=only"),
+    ],
     "train_speed": ["--log", "LOG", "--epochs", "1", "--set", "training.tokens=256"],
     "encoders": [
         "--log",
@@ -68,6 +72,7 @@ FIGURES = {
     "serve_soak": {
         "rate", "p50", "p90", "p99", "p999", "max", "requests", "errors", "first_errors", "memory_mb", "growth",
     },
+    "variants": {"users", "items", "events", "cases", "first", "second", "second - first, ndcg@10"},
     "train_speed": {"temporec", "rectools_sasrec", "times_as_fast"},
     "encoders": {"table", "hit_rate@1_by_lag", "plot"},
 }  # fmt: skip
@@ -94,6 +99,7 @@ BARS = {
     "serve_soak": 2,
     "text_speed": 2,
     "train_speed": 3,
+    "variants": 0,
     "encoders": 0,
 }
 
