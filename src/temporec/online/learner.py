@@ -33,7 +33,8 @@ class LearnerConfig(Config):
     Args:
         round: records that are read and learned at once.
         every: events after which a version is written, while none is in the shadow.
-        pause: seconds between two looks at a log with nothing new.
+        pause: seconds before a round that is not full: single events are learned together, and the service beside the
+            learner has the machine meanwhile. New weights answer only with the next version anyway.
         keep: versions that are kept, beside those in use.
     """
 
@@ -44,7 +45,7 @@ class LearnerConfig(Config):
     run: RunOptions = RunOptions()
     round: PositiveInt = 500
     every: PositiveInt = 2_000
-    pause: NonNegativeFloat = 1.0
+    pause: NonNegativeFloat = 2.0
     keep: PositiveInt = 5
 
 
@@ -156,7 +157,7 @@ class Learner:
                 yield report
             elif once:
                 return
-            else:
+            if not once and self.log.end() - self.student.offset < self.config.round:
                 time.sleep(self.config.pause)
 
     def _follow_pointer(self) -> list[str]:
