@@ -12,6 +12,7 @@ from temporec.data.vocabulary import Id
 from temporec.errors import DataError, TemporecError
 from temporec.recommend.base import Recommender
 from temporec.recommend.live import Live
+from temporec.recommend.query import Query
 from temporec.recommend.snapshot import restore_snapshot, save_snapshot
 from temporec.serving.answering import Version, log_events
 from temporec.serving.ids import spelt
@@ -37,6 +38,8 @@ def build(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
         known = version.live.log
         numbers = known.most_active(min(states.capacity, config.warm + config.warm_later))
         version.live.warm(known.ids(numbers[: config.warm]))
+        first = known.ids(numbers[: config.batch])
+        version.live.recommend_batch([Query(user=user) for user in first])  # memory of the largest batch is taken now
         version.cold.extend(reversed(known.ids(_alike(numbers[config.warm :], known.length))))
     return version
 
