@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from temporec.baselines.popularity import Popularity
 from temporec.data.batch import Histories
@@ -13,7 +15,7 @@ from temporec.data.dataset import Dataset, build_dataset
 from temporec.data.split import split
 from temporec.errors import ConfigError, DataError, UnknownIdError
 from temporec.recommend.base import Recommender
-from temporec.recommend.cold import TextMap
+from temporec.recommend.cold import TextMap, placed_last
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.recommend.query import Words
@@ -76,19 +78,38 @@ def test_new_items_come_after_the_best_known_ones(model: NeuralRecommender) -> N
         model.catalog.vocabulary.encode(["mug-red", "mug-blue"]), np.zeros(2, np.int64), np.asarray([0, 2])
     )
     free = model.score(history)[0].clone()
-    model.cold.offset, model.cold.after = 50.0, 3
+    model.cold.offset, model.cold.after = 50.0, 7
     try:
         held = model.score(history)[0].clone()
     finally:
         model.cold.offset, model.cold.after = 0.0, 0
     new = model.cold.numbers
     hidden = torch.cat([new, torch.from_numpy(history.items.astype(np.int64)), torch.zeros(1, dtype=torch.int64)])
-    best = free.index_fill(0, hidden, -torch.inf).topk(4).values
-    assert (held[new] < best[2]).all()
-    assert (held[new] > best[3]).all()
+    best = free.index_fill(0, hidden, -torch.inf).topk(9).values
+    assert (held[new] < best[7]).all()
+    assert (held[new] > best[8]).all()
+    assert torch.equal(held[new].argsort(), free[new].argsort())
     rest = torch.ones(len(free), dtype=torch.bool)
     rest[new] = False
     assert torch.equal(free[rest], held[rest])
+
+
+@given(st.integers(0, 10), st.integers(1, 9), st.integers(1, 15), st.integers(0, 1_000))
+def test_the_first_ten_are_those_of_the_rule(known: int, after: int, new: int, seed: int) -> None:
+    """The j-th new item must beat the known one that is j-th from the end of ten; those who do stand at the end."""
+    draw = np.random.default_rng(seed)
+    scores = draw.permutation(np.arange(known + new, dtype=np.float32))
+    old, fresh = -np.sort(-scores[:known]), scores[known:]
+    ten = np.concatenate([old, np.full(10 - known, -np.inf, np.float32)])
+    order = np.argsort(-fresh)
+    taken = 0
+    while taken < min(10 - after, new) and fresh[order[taken]] > ten[9 - taken]:
+        taken += 1
+    whole = [*(("old", i) for i in range(min(known, 10 - taken))), *(("new", int(i)) for i in order[:taken])]
+    held = placed_last(torch.from_numpy(fresh)[None], torch.from_numpy(ten)[None], 10 - after)[0].numpy()
+    names = [*(("old", i) for i in range(known)), *(("new", i) for i in range(new))]
+    best = sorted(zip([*old, *held], names, strict=True), key=lambda pair: -pair[0])
+    assert [name for _, name in best[: len(whole)]] == whole
 
 
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5])
@@ -166,6 +187,25 @@ def test_the_map_reads_general_and_local_relations() -> None:
     assert torch.allclose(made.norm(dim=1), torch.full((50,), found.length), rtol=1e-4)
     assert not found(np.zeros((2, 8), np.float32)).any()
     assert TextMap.fit(texts, table, np.arange(300) < 1) is None
+
+
+def test_neighbours_are_told_by_the_columns_that_tell_them_best() -> None:
+    """Two encoders side by side: the rows follow the second, the first is noise."""
+    draw = np.random.default_rng(0)
+    kind = draw.integers(0, 20, 400)
+    noise, told = draw.normal(size=(400, 12)), np.eye(20)[kind] + 0.1 * draw.normal(size=(400, 20))
+    texts = np.concatenate([noise, told], axis=1).astype(np.float32)
+    rows = torch.from_numpy(draw.normal(size=(20, 6))[kind]).float()
+    table = torch.cat([torch.zeros(1, 6), rows])
+    events = (np.arange(400) < 350).astype(np.int64)
+    found = TextMap.fit(texts, table, events, spans=[(0, 32), (0, 12), (12, 32)])
+    assert found is not None
+    assert found.span == (12, 32)
+    again = TextMap.of(found.tensors())
+    assert again.span == found.span
+    assert torch.equal(again(texts[350:]), found(texts[350:]))
+    texts[350:, 12:] = 0.0  # one encoder has nothing to say: the other one's regression alone
+    assert found(texts[350:]).any(dim=1).all()
 
 
 def test_words_are_events_of_an_explanation_too(model: NeuralRecommender) -> None:

@@ -42,5 +42,5 @@ def refit_texts(cold: ColdItems | None, table: Tensor) -> ColdItems | None:
     """The map from texts to rows, fitted again to a table that has learned since."""
     if cold is None:
         return None
-    text_map = TextMap.fit(cold.texts, table, cold.trained, cold.text_map.neighbours)
+    text_map = TextMap.fit(cold.texts, table, cold.trained, cold.text_map.neighbours, [cold.text_map.span])
     return cold if text_map is None else ColdItems(text_map, cold.texts, cold.trained, cold.offset, cold.after)

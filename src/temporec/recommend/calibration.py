@@ -1,73 +1,94 @@
 """What new items may cost the known ones: the constant on their scores, chosen on validation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from temporec.data.dataset import Dataset
 from temporec.data.split import Cases
 from temporec.model import SequenceModel
-from temporec.recommend.cold import ColdConfig, ColdItems, TextMap
+from temporec.recommend.cold import LIST, ColdConfig, ColdItems, Span, TextMap, shown
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.runtime import random_state
 
 __all__ = ["fit_cold_items"]
 
 _SHARE = 0.05  # of the known items that play the new ones
-_STEPS = np.arange(-8.0, 8.01, 0.1)
-_CASES = 5_000
+_STEPS = np.arange(-8.0, 8.01, 0.05)
 
 
 def fit_cold_items(
-    model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases | None
+    model: SequenceModel,
+    train: Dataset,
+    texts: np.ndarray,
+    config: ColdConfig,
+    valid: Cases | None,
+    spans: Sequence[Span] = (),
 ) -> ColdItems | None:
-    """The map from texts to the trained table, and the offset of new items; None where no item has a text."""
-    trained = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:] > 0
-    table = model.item_table().detach()
-    fitted = TextMap.fit(texts, table, trained, config.neighbours)
+    """The map from texts to the trained table, and the offset of new items; None where no item has a text.
+
+    `spans`: the columns of each text encoder, where there are several.
+    """
+    events = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:]
+    fitted = TextMap.fit(texts, model.item_table(), events, config.neighbours, spans)
     if fitted is None or not model.config.head.tied:
         return None
     offset = config.offset
     if offset is None:
-        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid)
-    return ColdItems(fitted, texts, trained, offset, config.after)
+        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, fitted.span)
+    return ColdItems(fitted, texts, events > 0, offset, config.after)
 
 
 @torch.no_grad()
-def _offset(model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases) -> float:
+def _offset(
+    model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases, span: Span
+) -> float:
     """The largest offset at which targets among known items lose at most `cost` of their NDCG@10."""
     draw = random_state(0, 12)
-    trained = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:] > 0
-    usable = np.flatnonzero(trained & texts.any(axis=1))
+    events = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:]
+    usable = np.flatnonzero((events > 0) & texts.any(axis=1))
     played = np.sort(draw.choice(usable, max(1, round(_SHARE * len(usable))), replace=False))
-    rest = trained.copy()
-    rest[played] = False
-    fitted = TextMap.fit(texts, model.item_table(), rest, config.neighbours)
+    events[played] = 0
+    fitted = TextMap.fit(texts, model.item_table(), events, config.neighbours, [span])
     if fitted is None:
         return 0.0
     device = model.item_table().device
     new = model.head.item_vectors(fitted(texts[played]).to(device))
     known = np.flatnonzero((valid.histories.lengths > 0) & (np.diff(valid.offsets) == 1))
     known = known[~np.isin(valid.targets[valid.offsets[known]], [0, *(played + 1)])]
-    if len(known) > _CASES:
-        known = np.sort(draw.choice(known, _CASES, replace=False))
-    ranks, margins = _margins(NeuralRecommender(model, train), valid.rows(known), torch.from_numpy(played + 1), new)
+    places = min(LIST - config.after, len(played))
+    ranks, best, top = _lists(
+        NeuralRecommender(model, train), valid.rows(known), torch.from_numpy(played + 1), new, places
+    )
     if not len(ranks):
         return 0.0
-    base = float((1.0 / torch.log2(ranks + 1.0)).sum())
-    chosen = float(_STEPS[0])
+    base, chosen = _gain(ranks), float(_STEPS[0])
     for step in _STEPS:
-        now = torch.where(ranks <= config.after, ranks, ranks + (margins <= step).sum(dim=1))
-        gain = float(torch.where(now <= 10, 1.0 / torch.log2(now + 1.0), 0.0).sum())
-        if gain < (1.0 - config.cost) * base:
+        if _gain(_pushed(ranks, best + step, top, config.after)) < (1.0 - config.cost) * base:
             break
         chosen = float(step)
     return chosen
 
 
-def _margins(recommender: NeuralRecommender, cases: Cases, played: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """Of targets among the best ten known items: their ranks, and by how much they lead each new item [n, C]."""
-    ranks, margins = [], []
+def _gain(ranks: Tensor) -> float:
+    return float(torch.where(ranks <= LIST, 1.0 / torch.log2(ranks + 1.0), 0.0).sum())
+
+
+def _pushed(ranks: Tensor, best: Tensor, top: Tensor, after: int) -> Tensor:
+    """The ranks [n] of targets when the best new items are there too."""
+    if after:
+        return torch.where(ranks > LIST - shown(best, top).sum(dim=1), LIST + 1, ranks)
+    return ranks + (best >= top.gather(1, ranks[:, None] - 1)).sum(dim=1)
+
+
+def _lists(
+    recommender: NeuralRecommender, cases: Cases, played: Tensor, new: Tensor, places: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Of targets among the ten best known items: ranks [n], and scores of the best new and known items [n, 10]."""
+    found = [(torch.zeros(0, dtype=torch.int64), torch.zeros(0, places), torch.zeros(0, LIST))]
     for rows, scores in recommender.chunks(cases.histories):
         part = cases.rows(rows)
         seen = torch.from_numpy(np.repeat(np.arange(len(part)), part.histories.lengths))
@@ -77,10 +98,10 @@ def _margins(recommender: NeuralRecommender, cases: Cases, played: Tensor, new: 
             scores[seen, torch.from_numpy(part.histories.items.astype(np.int64))] = -torch.inf
         scores[:, played] = -torch.inf
         rank = (scores >= own).sum(dim=1)
-        good = torch.nonzero((rank <= 10) & (scores.gather(1, goal) == own)[:, 0])[:, 0]
-        if not len(good):
-            continue
+        good = torch.nonzero((rank <= LIST) & (scores.gather(1, goal) == own)[:, 0])[:, 0]
+        top = scores[good].topk(min(LIST, scores.shape[1]), dim=1).values
         query = recommender.queries(part.histories.rows(good.numpy())).float()
-        ranks.append(rank[good])
-        margins.append(own[good] - (query @ new.T).cpu())
-    return (torch.cat(ranks), torch.cat(margins)) if ranks else (torch.zeros(0), torch.zeros(0, len(new)))
+        best = (query @ new.T).cpu().topk(places, dim=1).values
+        found.append((rank[good], best, F.pad(top, (0, LIST - top.shape[1]), value=-torch.inf)))
+    ranks, best, top = (torch.cat(each) for each in zip(*found, strict=True))
+    return ranks, best, top

@@ -64,7 +64,7 @@ def fit_recommender(
         vectors = model.given[1:].cpu().numpy()
     cold = None
     if vectors is not None and config.recommender.kind == "neural":
-        cold = fit_cold_items(model, train, vectors, config.cold, valid)
+        cold = fit_cold_items(model, train, vectors, config.cold, valid, inputs.vectors.spans)
     recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
     if users is not None:
         recommender.profiles = fit_profiles(recommender, users, config.profiles, options.seed)

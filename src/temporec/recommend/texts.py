@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -132,6 +133,12 @@ class TextVectors:
         self._check_fitted()
         zero = np.zeros((len(texts), 0), dtype=np.float32)
         return np.concatenate([zero, *(self._of_texts(part, texts) for part in self._parts)], axis=1)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """All columns; and where vectors of several sources stand side by side, those of each."""
+        ends = np.cumsum([0, *(len(part.mean) for part in self._parts)]).tolist()
+        return [(0, ends[-1]), *(pairwise(ends) if len(self._parts) > 1 else ())]
 
     def transform_catalog(self, catalog: Catalog) -> np.ndarray:
         """Vectors float32 [V, d] of the items of a catalog; a vector column that it lacks is missing for all."""
