@@ -6,7 +6,7 @@ and a start from another shop's model against one from nothing:
 
     python benchmarks/variants.py --first text.encoder=none --second text.encoder=tfidf,minilm
     temporec fit ../shared/data/beauty/interactions.parquet --items ../shared/data/beauty/items.parquet --out beauty
-    python benchmarks/variants.py --share 0.1 --protocol leave-last-out --second start_from=beauty
+    python benchmarks/variants.py --share 0.1 --protocol leave-last-out --model beauty --second start_from=beauty
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--items", type=Path, help="items table of the log")
     parser.add_argument("--share", type=float, default=1.0, help="of the users, drawn with seed 0")
     parser.add_argument("--protocol", default="global-time", help="or leave-last-out")
-    parser.add_argument("--model", default="gru")
+    parser.add_argument("--model", default="gru", help="preset, or folder of a model whose settings are taken")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     for way in ("first", "second"):
         parser.add_argument(f"--{way}", nargs="*", default=[], metavar="A.B=C", help=f"options of the {way} way")
@@ -80,9 +80,12 @@ def one(parts: Any, args: Any, options: list[str], seed: int) -> tuple[dict[str,
     from temporec.config import parse_overrides
     from temporec.runtime import RunOptions
     from temporec.workflow.experiment import try_model
-    from temporec.workflow.presets import fit_config
+    from temporec.workflow.presets import fit_config, override, saved_config
 
-    config = fit_config(args.model, None, parse_overrides(options), parts[0].train.interactions)
+    if Path(args.model).is_dir():
+        config = override(saved_config(args.model), parse_overrides(options))
+    else:
+        config = fit_config(args.model, None, parse_overrides(options), parts[0].train.interactions)
     trial = try_model(args.model, parts, config, RunOptions(seed=seed))
     values = {name: trial.result.values[name][trial.result.headline] for name in ("ndcg@10", "hit_rate@10")}
     c.note(f"{' '.join(options) or 'preset'}, seed {seed}: NDCG@10 {values['ndcg@10'].mean():.4f}")

@@ -151,7 +151,7 @@ class ColdItems:
         texts: text vectors [V, d] of the catalog.
         trained: bool [V].
         offset: added to the scores of new items.
-        after: they come after the best so many known items.
+        after: so many of the first ten places are for known items alone; 0 = any may be theirs.
     """
 
     def __init__(self, text_map: TextMap, texts: np.ndarray, trained: np.ndarray, offset: float, after: int) -> None:
