@@ -42,7 +42,7 @@ class ColdConfig(Config):
     """
 
     neighbours: PositiveInt = 30
-    cost: float = Field(default=0.018, ge=0.0, lt=1.0)
+    cost: float = Field(default=0.0175, ge=0.0, lt=1.0)
     offset: float | None = None
     after: NonNegativeInt = Field(default=7, le=LIST)
 
