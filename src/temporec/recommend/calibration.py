@@ -99,6 +99,8 @@ def _lists(
         scores[:, played] = -torch.inf
         rank = (scores >= own).sum(dim=1)
         good = torch.nonzero((rank <= LIST) & (scores.gather(1, goal) == own)[:, 0])[:, 0]
+        if not len(good):
+            continue
         top = scores[good].topk(min(LIST, scores.shape[1]), dim=1).values
         query = recommender.queries(part.histories.rows(good.numpy())).float()
         best = (query @ new.T).cpu().topk(places, dim=1).values
