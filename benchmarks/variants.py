@@ -45,7 +45,7 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
         runs = [one(parts, args, getattr(args, way), seed) for seed in seeds]
         cases[way] = np.mean([values["ndcg@10"] for values, _, _ in runs], axis=0)
         figures[way] = {
-            **{name: float(np.mean([np.nanmean(run[0][name]) for run in runs])) for name in runs[0][0]},
+            **{name: float(np.mean([run[0][name].mean() for run in runs])) for name in runs[0][0]},
             "epochs": [epochs for _, epochs, _ in runs],
             "seconds": [seconds for _, _, seconds in runs],
         }
@@ -89,7 +89,7 @@ def one(parts: Any, args: Any, options: list[str], seed: int) -> tuple[dict[str,
     trial = try_model(args.model, parts, config, RunOptions(seed=seed))
     values = {name: trial.result.values[name][trial.result.headline] for name in ("ndcg@10", "hit_rate@10")}
     c.note(f"{' '.join(options) or 'preset'}, seed {seed}: NDCG@10 {values['ndcg@10'].mean():.4f}")
-    return values, 0 if trial.fitted is None else trial.fitted.epochs, trial.fit_seconds
+    return values, trial.fitted.epochs, trial.fit_seconds
 
 
 if __name__ == "__main__":

@@ -38,21 +38,27 @@ def fit_cold_items(
         return None
     offset = config.offset
     if offset is None:
-        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, fitted.span)
+        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, events, fitted.span)
     return ColdItems(fitted, texts, events > 0, offset, config.after)
 
 
 @torch.no_grad()
 def _offset(
-    model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases, span: Span
+    model: SequenceModel,
+    train: Dataset,
+    texts: np.ndarray,
+    config: ColdConfig,
+    valid: Cases,
+    events: np.ndarray,
+    span: Span,
 ) -> float:
     """The largest offset at which targets among known items lose at most `cost` of their NDCG@10."""
     draw = random_state(0, 12)
-    events = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:]
     usable = np.flatnonzero((events > 0) & texts.any(axis=1))
     played = np.sort(draw.choice(usable, max(1, round(_SHARE * len(usable))), replace=False))
-    events[played] = 0
-    fitted = TextMap.fit(texts, model.item_table(), events, config.neighbours, [span])
+    rest = events.copy()
+    rest[played] = 0
+    fitted = TextMap.fit(texts, model.item_table(), rest, config.neighbours, [span])
     if fitted is None:
         return 0.0
     device = model.item_table().device
