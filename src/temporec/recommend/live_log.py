@@ -1,10 +1,8 @@
 """Histories that grow: the events of a checkpoint, and behind or between them those of the stream."""
 
 import math
-from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Self
@@ -39,23 +37,8 @@ class LogEvent:
         return cls(body["user"], body["item"], body["time"], sequence, body.get("kind"), body.get("value"))
 
 
-@dataclass(slots=True)
-class _Own:
-    """The events of one user, oldest first, those of one time by sequence; packed, for there are many users."""
-
-    items: "array[int]" = field(default_factory=lambda: array("i"))
-    times: "array[int]" = field(default_factory=lambda: array("q"))
-    sequences: "array[int]" = field(default_factory=lambda: array("q"))  # 0 = of the checkpoint
-    kinds: "array[int]" = field(default_factory=lambda: array("h"))
-    values: "array[float]" = field(default_factory=lambda: array("f"))
-
-    def insert(self, place: int, item: int, time: int, sequence: int, kind: int, value: float | None) -> None:
-        """Put in one event."""
-        self.items.insert(place, item)
-        self.times.insert(place, time)
-        self.sequences.insert(place, sequence)
-        self.kinds.insert(place, kind)
-        self.values.insert(place, math.nan if value is None else value)
+# One event. A user's are packed in bytes, for there are many users; sequence 0 = of the checkpoint.
+_EVENT = np.dtype([("item", "<i4"), ("time", "<i8"), ("sequence", "<i8"), ("kind", "<i2"), ("value", "<f4")])
 
 
 class LiveLog:
@@ -68,7 +51,7 @@ class LiveLog:
 
     def __init__(self, base: Histories, users: Vocabulary) -> None:
         self.base, self.users = base, users
-        self._own: dict[int, _Own] = {}
+        self._own: dict[int, bytes] = {}  # of _EVENT, oldest first
         self._new: dict[str, int] = {}  # an id may come as 7 or as "7", as in a vocabulary
         self._new_ids: list[Id] = []
         self._gone: set[int] = set()
@@ -98,23 +81,28 @@ class LiveLog:
     def add(self, event: LogEvent, item: int, kind: int) -> tuple[int, int] | None:
         """Take one event: (number of the user, its place in the history); None where it has been taken before."""
         number = self._add_user(event.user)
-        own = self._own.get(number) or self._copy(number)
-        begin, end = 0, len(own.times)
+        own = self._records(number)
+        begin, end = 0, len(own)
         if self.base.has_time:
-            begin, end = bisect_left(own.times, event.time), bisect_right(own.times, event.time)
-        if event.sequence in own.sequences[begin:end]:
+            begin, end = np.searchsorted(own["time"], [event.time, event.time + 1]).tolist()
+        if (own["sequence"][begin:end] == event.sequence).any():
             return None
-        place = bisect_right(own.sequences, event.sequence, begin, end) if self.base.has_time else end
-        own.insert(place, item, event.time, event.sequence, kind, event.value)
+        place = end
+        if self.base.has_time:
+            place = begin + int(np.searchsorted(own["sequence"][begin:end], event.sequence, side="right"))
+        value = math.nan if event.value is None else event.value
+        one = np.array((item, event.time, event.sequence, kind, value), _EVENT)
+        self._own[number] = own[:place].tobytes() + one.tobytes() + own[place:].tobytes()
         return number, place
 
-    def _copy(self, number: int) -> _Own:
+    def _records(self, number: int) -> np.ndarray:
+        """The events of a user as _EVENT [n], oldest first, not to be written."""
+        if (own := self._own.get(number)) is not None:
+            return np.frombuffer(own, _EVENT)
         items, times, kinds, values = self._stored(number)
-        own = self._own[number] = _Own()
-        for known, column in ((own.items, items), (own.times, times), (own.kinds, kinds), (own.values, values)):
-            known.extend(column.tolist())
-        own.sequences.extend([0] * len(items))
-        return own
+        records = np.zeros(len(items), _EVENT)
+        records["item"], records["time"], records["kind"], records["value"] = items, times, kinds, values
+        return records
 
     def _stored(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Items, times, kinds and values of a user in the checkpoint."""
@@ -128,7 +116,7 @@ class LiveLog:
         """How many events a user has."""
         own = self._own.get(number)
         if own is not None:
-            return len(own.items)
+            return len(own) // _EVENT.itemsize
         return int(self.base.offsets[number + 1] - self.base.offsets[number]) if self._has_base(number) else 0
 
     def _has_base(self, number: int) -> bool:
@@ -136,13 +124,10 @@ class LiveLog:
 
     def events(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Items int32 [n], times int64 [n], kinds int16 [n] and values float32 [n] of a user, oldest first."""
-        own = self._own.get(number)
-        if own is None:
+        if number not in self._own:
             return self._stored(number)
-        return (
-            np.array(own.items, np.int32), np.array(own.times, np.int64),
-            np.array(own.kinds, np.int16), np.array(own.values, np.float32),
-        )  # fmt: skip
+        own = self._records(number)
+        return np.array(own["item"]), np.array(own["time"]), np.array(own["kind"]), np.array(own["value"])
 
     def histories(self, numbers: Sequence[int], at: np.ndarray | None = None) -> Histories:
         """Whole histories of some users; -1 has none."""
@@ -160,8 +145,8 @@ class LiveLog:
         for number in self._gone.union(self._own):
             if number < len(self.base):
                 np.subtract.at(whole, self.base.items[self.base.offsets[number] : self.base.offsets[number + 1]], 1)
-        for own in self._own.values():
-            np.add.at(whole, own.items, 1)
+        for number in self._own:
+            np.add.at(whole, self._records(number)["item"], 1)
         return whole
 
     def forget(self, user: Id) -> int:
@@ -182,7 +167,7 @@ class LiveLog:
         if self._gone:
             last[[number for number in self._gone if number < len(last)]] = np.iinfo(np.int64).min
         best = {int(n): int(last[n]) for n in np.argsort(-last, kind="stable")[:count] if self._has_base(int(n))}
-        best.update({number: own.times[-1] for number, own in self._own.items() if own.times})
+        best.update({number: int(self._records(number)["time"][-1]) for number in self._own})
         return sorted(best, key=lambda number: (-best[number], number))[:count]
 
     def changes(self) -> pl.DataFrame:
@@ -193,8 +178,7 @@ class LiveLog:
         rows = [
             (str(user), *event)
             for number, user in zip(self._own, self.ids(list(self._own)), strict=True)
-            for own in [self._own[number]]
-            for event in zip(own.items, own.times, own.sequences, own.kinds, own.values, strict=True)
+            for event in self._records(number).tolist()
         ]
         gone = [(str(user), None, None, None, None, None) for user in self.ids(sorted(self._gone))]
         return pl.DataFrame([*gone, *rows], schema=_SCHEMA, orient="row")
@@ -203,9 +187,11 @@ class LiveLog:
         """Take over what `changes` gave."""
         for user, rows in groupby(changes.iter_rows(), key=itemgetter(0)):  # a user's rows stand together
             number = self._add_user(user)
-            for _, item, time, sequence, kind, value in rows:
-                if item is None:
+            events = []
+            for _, *event in rows:
+                if event[0] is None:
                     self._gone.add(number)
-                    continue
-                own = self._own.setdefault(number, _Own())
-                own.insert(len(own.items), item, time, sequence, kind, value)
+                else:
+                    events.append(tuple(event))
+            if events:
+                self._own[number] = np.array(events, _EVENT).tobytes()

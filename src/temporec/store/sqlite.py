@@ -45,6 +45,7 @@ SETTINGS = (
     "PRAGMA checkpoint_fullfsync = ON",
     "PRAGMA secure_delete = ON",  # what is forgotten is overwritten
     "PRAGMA journal_size_limit = 67108864",
+    "PRAGMA cache_size = -512",  # kB; the system caches the file anyway
 )
 
 
