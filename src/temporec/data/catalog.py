@@ -90,7 +90,7 @@ class Catalog:
         """The same numbers with new items behind them; rows of items already known are left out.
 
         Raises:
-            ColumnError: an id is missing, or of another type than those of the catalog.
+            ColumnError: an id is missing, or a column is of another type than that of the catalog.
         """
         dtype = self.vocabulary.ids.dtype
         if "item" not in items.columns or items["item"].cast(dtype, strict=False).null_count():
@@ -98,13 +98,32 @@ class Catalog:
         items = items.with_columns(pl.col("item").cast(dtype))
         new = items.unique("item", keep="first", maintain_order=True)
         new = new.filter(~pl.col("item").is_in(self.vocabulary.ids.implode()))
-        frame = pl.concat([self.frame, new.select([c for c in self.frame.columns if c in new.columns])], how="diagonal")
+        columns = [_cast(new[name], dtype) for name, dtype in self.frame.schema.items() if name in new.columns]
+        frame = pl.concat([self.frame, pl.DataFrame(columns)], how="diagonal")
         return Catalog(self.vocabulary.extended(new["item"]), frame)
+
+    def changed(self, items: pl.DataFrame) -> "Catalog":
+        """With what a table says of known items, in columns that are known too; the last row of an item counts."""
+        rows = items.with_columns(pl.col("item").cast(self.frame["item"].dtype)).unique("item", keep="last")
+        columns = [name for name in rows.columns if name in self.frame.columns and name != "item"]
+        if not columns:
+            return self
+        known = rows.select("item", *(pl.col(name).cast(self.frame.schema[name], strict=False) for name in columns))
+        return Catalog(self.vocabulary, self.frame.update(known, on="item", how="left"))
 
     def restrict(self, numbers: np.ndarray) -> "Catalog":
         """Only some items, renumbered 1.. in the order of their old numbers."""
         frame = self.frame[np.unique(np.asarray(numbers, dtype=np.int64)) - 1]
         return Catalog(Vocabulary(frame["item"], first=1, what="item"), frame)
+
+
+def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    try:
+        return column.cast(dtype)
+    except pl.exceptions.PolarsError:
+        raise ColumnError(
+            f"column {column.name!r} of new items is of type {column.dtype}, in the catalog of {dtype}; convert it"
+        ) from None
 
 
 def _role(dtype: pl.DataType) -> str:
