@@ -78,9 +78,9 @@ def _build(train: Dataset, config: FitConfig, seed: int) -> tuple[SequenceModel,
         if config.text.tune != "none":
             inputs = inputs.live(train.catalog, seed)
         return _kind(config).new_model(config, inputs, train, vectors, seed), inputs, vectors
-    source = Source(config.start_from, config)
+    source = Source(config.start_from, config, train.catalog)
     inputs, texts = source.build_inputs(train)
-    model = SequenceModel(config, inputs.model, seed)
+    model = SequenceModel(source.config, inputs.model, seed)
     source.start(model, train, texts)
     return model, inputs, texts
 

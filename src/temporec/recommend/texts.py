@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -133,6 +134,12 @@ class TextVectors:
         self._check_fitted()
         zero = np.zeros((len(texts), 0), dtype=np.float32)
         return np.concatenate([zero, *(self._of_texts(part, texts) for part in self._parts)], axis=1)
+
+    def reading(self, config: TextConfig) -> Self:
+        """The same transform for texts of other columns, or of another template."""
+        made = copy(self)
+        made.config = config
+        return made
 
     @property
     def spans(self) -> list[tuple[int, int]]:
