@@ -112,6 +112,19 @@ def test_the_first_ten_are_those_of_the_rule(known: int, after: int, new: int, s
     assert [name for _, name in best[: len(whole)]] == whole
 
 
+@given(st.integers(10, 14), st.integers(4, 30), st.integers(0, 1_000))
+def test_new_items_behind_the_first_ten_keep_their_order(known: int, new: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    ten = torch.from_numpy(-np.sort(-draw.normal(0, 5, known).astype(np.float32))[:10])[None]
+    fresh = torch.from_numpy(draw.normal(5, 5, new).astype(np.float32))[None]
+    held = placed_last(fresh, ten, 3)
+    assert torch.equal(
+        held.argsort(dim=1, descending=True, stable=True), fresh.argsort(dim=1, descending=True, stable=True)
+    )
+    assert (held <= fresh).all()
+    assert len(held.unique()) == len(fresh.unique())
+
+
 @pytest.mark.parametrize("cost", [0.0, 0.05, 0.5])
 def test_what_new_items_cost_is_kept(cost: float) -> None:
     offsets = {c: fit(cold={"cost": c, "after": 0}).cold for c in (cost, 0.9)}

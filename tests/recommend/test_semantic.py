@@ -144,6 +144,15 @@ def test_new_items_can_be_ranked_at_once(saved: Callable[[], SemanticRecommender
     assert torch.equal(Recommender.load(tmp_path / "longer").score(recommender.log), scores)
 
 
+def test_words_have_codes_too(fitted: SemanticRecommender) -> None:
+    """Words in the title of an item stand for it: its codes, its vector, its followers."""
+    title = TITLES[7]
+    rows = fitted.word_vectors([title])
+    assert torch.allclose(rows[0], fitted.model.item_table()[8], atol=1e-6)
+    assert fitted.recommend(history=[title], k=3).ids == fitted.recommend(history=["i07"], k=3).ids
+    assert fitted.recommend(words="blue clock", k=3).source == "model"
+
+
 def test_an_item_of_no_event_is_not_pushed_down(dataset: Dataset) -> None:
     """A twin of a sold item, unknown to the log, stands close to it; a softmax over all codes would bury it."""
     items = pl.concat([table(), pl.DataFrame({"item": ["twin"], "title": ["blue mirror"]})])

@@ -45,6 +45,12 @@ class SemanticIds:
             rest = rest - distinct[_nearest(rest, distinct)]
         return cls(tuple(books), np.zeros((0, levels + 1), np.int32)).extended(vectors)
 
+    def of(self, vectors: np.ndarray) -> np.ndarray:
+        """Codes int32 [n, levels + 1] of vectors float32 [n, d], as if each were the first with its codes."""
+        codes = type(self)(self.codebooks, self.codes[:0]).extended(vectors).codes
+        codes[:, -1] = 0
+        return codes
+
     def extended(self, vectors: np.ndarray) -> Self:
         """The same codes with those of new items behind them, by the fitted codebooks; vectors float32 [n, d]."""
         width = self.codebooks[0].shape[1]

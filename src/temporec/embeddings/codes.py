@@ -33,7 +33,11 @@ class CodeEmbedding(ItemEmbedding):
         self.levels = nn.ParameterList(torch.randn(size, dim) * config.std for size in sizes)
         self.register_buffer("codes", codes, persistent=False)
 
+    def rows(self, codes: Tensor) -> Tensor:
+        """Vectors [n, D] of items with some codes [n, levels]."""
+        parts = [level[own % len(level)] for level, own in zip(self.levels, codes.T, strict=True)]
+        return torch.stack(parts).sum(dim=0)
+
     def table(self) -> Tensor:
-        rows = [level[codes % len(level)] for level, codes in zip(self.levels, self.codes.T, strict=True)]
-        vectors = torch.stack(rows).sum(dim=0)
+        vectors = self.rows(self.codes)
         return torch.cat([vectors.new_zeros(1, vectors.shape[1]), vectors])

@@ -24,6 +24,7 @@ Span = tuple[int, int]  # columns of the text vectors, the last one not included
 _SHARPNESS = 20.0  # of the weights of neighbours: softmax(20 cosine)
 _STRENGTHS = np.logspace(-2, 4, 13)  # of the ridge regression, chosen by generalised cross-validation
 _ROWS = 1024
+_BAND = 0.1  # of scores below the last new item that has its place
 _JUDGES = 2_000  # trained items whose rows say which columns tell neighbours best
 NAME = "cold.safetensors"
 
@@ -233,10 +234,14 @@ def placed_last(new: Tensor, known: Tensor, places: int) -> Tensor:
     taken = shown(best[:, :places], known).sum(dim=1, keepdim=True)
     lowest = torch.where(known.isfinite(), known, torch.inf).cummin(dim=1).values
     ceiling = F.pad(lowest, (1, 0), value=torch.inf).gather(1, LIST - taken)
+    high = best[:, -1:].clone()
     for j in range(best.shape[1]):
         below = torch.nextafter(ceiling, ceiling.new_tensor(-torch.inf))
         best[:, j : j + 1] = ceiling = torch.minimum(best[:, j : j + 1], below)
-    return torch.minimum(new, best[:, -1:]).scatter(1, which, best)
+    floor = ceiling - _BAND  # of the others, those above it are squeezed into what is left, in their order
+    squeezed = floor + (new - floor) * (_BAND / (high - floor).clamp_min(_BAND))
+    crowded = (new > floor) & (high > ceiling)
+    return torch.where(crowded, torch.minimum(squeezed, ceiling), new).scatter(1, which, best)
 
 
 def shown(best: Tensor, known: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class NeuralRecommender(Recommender):
             return made
         users = np.repeat(made.users, made.lengths)
         place = np.arange(len(made.items)) - np.repeat(made.offsets[:-1], made.lengths)
-        old = (users >= 0) & (place < known.lengths[users])
+        old = place < np.repeat(made.lengths - [len(query.events) for query in queries], made.lengths)
         rows = known.offsets[users[old]] + place[old]
         given = [event for query in queries for event in query.events]
         kinds = values = None
@@ -179,7 +179,7 @@ class NeuralRecommender(Recommender):
 
     def word_vectors(self, words: Sequence[str]) -> Tensor:
         """What the item table would hold for an item with such a text."""
-        if self.cold is None or self.inputs is None:
+        if self.inputs is None or not self.reads_texts:
             return super().word_vectors(words)
         texts = self.inputs.vectors.transform(words)
         if (silent := np.flatnonzero(~texts.any(axis=1))).size:
@@ -187,6 +187,16 @@ class NeuralRecommender(Recommender):
                 f"{words[int(silent[0])]!r} is neither an item id nor in words that this model has learned; give an id "
                 "or other words"
             )
+        return self.text_rows(texts)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether texts tell where an item stands."""
+        return self.inputs is not None and self.inputs.vectors.fitted and not (self.needs_map and self.cold is None)
+
+    def text_rows(self, texts: np.ndarray) -> Tensor:
+        """Rows of the item table for text vectors [n, d]."""
+        assert self.cold is not None
         return self.cold.text_map(texts)
 
     def add_items(self, items: pl.DataFrame) -> int:
@@ -205,15 +215,10 @@ class NeuralRecommender(Recommender):
         catalog, size = self.catalog.extend(items), self.catalog.size
         if catalog.size == size:
             return 0
-        if self.inputs is None or not self.inputs.vectors.fitted:
+        if self.inputs is None or not self.reads_texts:
             raise ConfigError(
-                "this model was fitted without texts of items, so it cannot place new ones; fit with --items and "
-                "text.encoder"
-            )
-        if self.needs_map and self.cold is None:
-            raise ConfigError(
-                "this model has no map from texts to items, so it cannot place new ones; fit with head.tied=true and "
-                "texts of more items"
+                "this model was fitted without texts of items (or with head.tied=false), so it cannot place new ones; "
+                "fit with --items and text.encoder"
             )
         texts = self.inputs.vectors.transform_catalog(catalog.restrict(np.arange(size, catalog.size)))
         if (silent := np.flatnonzero(~texts.any(axis=1))).size:
@@ -260,15 +265,8 @@ class NeuralRecommender(Recommender):
         if len(histories) <= size:
             return self.queries(histories)
         order = np.argsort(histories.lengths, kind="stable")
-        result: Tensor | None = None
-        for begin in range(0, len(order), size):
-            rows = order[begin : begin + size]
-            part = self.queries(histories.rows(rows))
-            if result is None:
-                result = torch.empty(len(order), part.shape[1], device=part.device)
-            result[torch.from_numpy(rows)] = part
-        assert result is not None
-        return result
+        parts = [self.queries(histories.rows(order[begin : begin + size])) for begin in range(0, len(order), size)]
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order))]
 
     def write(self, folder: Path) -> None:
         """model.safetensors, model.json and the fitted text vectors."""

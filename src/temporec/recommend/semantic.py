@@ -211,6 +211,9 @@ class SemanticRecommender(NeuralRecommender):
         """As `add_items`: an item has codes, or cannot be in a history."""
         return self.add_items(items)
 
+    def text_rows(self, texts: np.ndarray) -> Tensor:
+        return self.model.embedding.rows(torch.from_numpy(self.model.ids.of(texts).astype(np.int64)))
+
     def grow(self, inputs: Inputs, texts: np.ndarray) -> None:
         """Give new items codes by the fitted codebooks."""
         self.model.extend(self.model.ids.extended(texts))
