@@ -18,7 +18,7 @@ from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.recommend.live import Live
 from temporec.recommend.live_log import LogEvent
-from temporec.recommend.query import Query
+from temporec.recommend.query import Event, Query
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.snapshot import restore_snapshot, save_snapshot
 from temporec.recommend.state import MARK
@@ -118,6 +118,36 @@ def test_answers_are_those_of_the_recommender_after_update(live: Live, folder: P
         assert answer.ids == expected.ids
         assert answer.source == expected.source
         np.testing.assert_allclose([r.probability for r in answer], [r.probability for r in expected], rtol=1e-3)
+
+
+def test_events_after_the_moment_of_the_request_do_not_count(live: Live, folder: Path) -> None:
+    """Here as in the recommender, in a batch with other moments and with none, and for explanations too."""
+    moment = (T0 + 1000 * (60 * 2 + 1)) / 1000  # u1's third event is of this moment
+    plain = Recommender.load(folder)
+    queries = [Query(user="u1"), Query(user="u1", at=moment), Query(user="u2"), Query(user="u2", at=moment + 1e6)]
+    alone = [live.recommend(query) for query in queries]
+    together = live.recommend_batch(queries)
+    for query, one, answer in zip(queries, alone, together, strict=True):
+        assert not isinstance(answer, Exception)
+        expected = plain.recommend(query)
+        assert answer.ids == one.ids == expected.ids
+        np.testing.assert_allclose([r.score for r in answer], [r.score for r in expected], atol=1e-3)
+    then = [Event(f"i{1 + t}", (T0 + 1000 * (60 * t + 1)) / 1000) for t in range(3)]
+    as_it_was = plain.recommend(history=then, at=moment, filters=Filters(exclude_seen=False))
+    now = live.recommend(user="u1", at=moment, filters=Filters(exclude_seen=False))
+    assert as_it_was.ids == now.ids
+    assert len(live.explain("i9", user="u1", at=moment).events) == 3
+    assert len(live.explain("i9", user="u1").events) == 6 - max(0, 6 - (live.recommender.max_len or 6))
+
+
+def test_a_changed_title_costs_no_state(live: Live) -> None:
+    live.recommend_batch([Query(user=f"u{n}") for n in range(5)])
+    assert live.states is not None
+    held = len(live.states)
+    assert live.put_items(pl.DataFrame({"item": ["i7"], "title": ["another thing"]})) == 0
+    assert len(live.states) == held == 5
+    titles = {row.item: row.title for row in live.recommend(user="u0", k=ITEMS, filters=Filters(exclude_seen=False))}
+    assert titles["i7"] == "another thing"
 
 
 def test_one_bad_query_spoils_no_other(live: Live) -> None:

@@ -201,6 +201,13 @@ def test_given_events_come_after_the_known_ones(model: NeuralRecommender) -> Non
     assert model.recommend(user="u0", history=["i6"], k=1).ids == ["i7"]  # without it: "i6", see above
 
 
+def test_given_times_are_not_those_of_the_request(model: NeuralRecommender) -> None:
+    given = ["i0", Event("i1", T0), "i2", Event("i3", T0 + 60), Event("i4", T0 + 30)]
+    times = model.histories([Query(history=given, at=T0 + 10**6)]).times
+    assert times.tolist() == [1000 * t for t in (T0, T0, T0, T0 + 60, T0 + 60)]
+    assert model.histories([Query(history=["i0", "i1"], at=T0)]).times.tolist() == [1000 * T0] * 2
+
+
 def test_new_events_are_taken_in_without_training(dataset: Dataset, tmp_path: Path) -> None:
     model = fit(dataset, training={"epochs": 5})
     before = model.recommend(user="u5", k=3)

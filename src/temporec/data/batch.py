@@ -87,6 +87,13 @@ class Histories:
             values=None if self.values is None else self.values[kept],
         )
 
+    def until(self, at: np.ndarray | None) -> "Histories":
+        """Only the events up to some moments [B] in milliseconds; all for None, and where there are no times."""
+        if at is None or not self.has_time:
+            return self
+        rows = np.repeat(np.arange(len(self)), self.lengths)
+        return self.first(np.bincount(rows[self.times <= at[rows]], minlength=len(self)))
+
     def followed_by(self, later: "Histories") -> "Histories":
         """One history and the events of another one behind it."""
         return Histories(

@@ -31,7 +31,6 @@ from temporec.recommend.query import (
     Recommendations,
     event_times,
     item_numbers,
-    milliseconds,
 )  # fmt: skip
 
 __all__ = ["DIVERSE", "Recommender"]
@@ -214,7 +213,7 @@ class Recommender(ABC):
         items = np.concatenate([part[0] for part in parts])
         times = np.concatenate([part[1] for part in parts])
         offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
-        moments = [milliseconds(query.at) for query in queries if query.at is not None]
+        moments = [query.moment for query in queries if query.moment is not None]
         at = np.asarray(moments, dtype=np.int64) if len(moments) == len(queries) else None
         extra = self.word_vectors(words) if words else None
         return Histories(items, times, offsets, at, self._user_numbers(queries), self.log.has_time, extra=extra)
@@ -232,7 +231,8 @@ class Recommender(ABC):
     def _events(self, query: Query, words: list[str]) -> tuple[np.ndarray, np.ndarray]:
         items, times = np.zeros(0, np.int32), np.zeros(0, np.int64)
         if query.user in self.users:
-            own = self.log.rows(self._user_numbers([query]))
+            at = None if query.moment is None else np.asarray([query.moment])
+            own = self.log.rows(self._user_numbers([query])).until(at)
             items, times = own.items, own.times
         elif query.user is not None and not query.history and query.words is None:
             raise UnknownIdError(

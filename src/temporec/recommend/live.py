@@ -59,9 +59,13 @@ class Live:
         rec = self.recommender
         self.states = UserStates(rec, self.megabytes) if isinstance(rec, NeuralRecommender) else None
         self._ids = rec.catalog.vocabulary.ids.to_list()
-        self._titles = rec.catalog.titles(np.arange(1, rec.catalog.size))
-        self._hidden = sorted(self.absent)
+        self._tell()
         self._count()
+
+    def _tell(self) -> None:
+        """What an answer says of its items, and which may be in none."""
+        self._titles = self.catalog.titles(np.arange(1, self.catalog.size))
+        self._hidden = sorted(self.absent)
 
     def _count(self) -> None:
         self._counts = self.log.counts(self.catalog.size)
@@ -117,17 +121,11 @@ class Live:
             if not isinstance(rec, NeuralRecommender):
                 raise ConfigError(f"a recommender of the kind {rec.kind!r} cannot take new items; fit a neural one")
             added = rec.admit(items) if rec.cold is None else rec.add_items(items)
-        frame = rec.catalog.frame
-        changed = items.with_columns(pl.col("item").cast(frame["item"].dtype)).unique("item", keep="last")
-        columns = [name for name in changed.columns if name in frame.columns and name != "item"]
-        if columns:
-            known = changed.select("item", *(pl.col(name).cast(frame.schema[name], strict=False) for name in columns))
-            frame = frame.update(known, on="item", how="left")
-        rec.catalog = Catalog(rec.catalog.vocabulary, frame)
-        numbers = rec.catalog.vocabulary.encode(changed["item"].to_list()).tolist()
+        rec.catalog = rec.catalog.changed(items)
+        numbers = rec.catalog.vocabulary.encode(items["item"].cast(rec.catalog.vocabulary.ids.dtype).to_list()).tolist()
         self.absent.difference_update(numbers)
         self.put.update(numbers)
-        self._renew()
+        self._renew() if added else self._tell()
         return added
 
     def remove_items(self, items: Sequence[Id]) -> None:
@@ -135,15 +133,17 @@ class Live:
         self.absent.update(self.catalog.vocabulary.encode(items).tolist())
         self._hidden = sorted(self.absent)
 
-    def history(self, user: Id) -> list[Event]:
-        """The events of a user, oldest first; an unknown user has none."""
+    def history(self, user: Id, until: int | None = None) -> list[Event]:
+        """The events of a user, oldest first, up to a moment in milliseconds; an unknown user has none."""
         items, times, kinds, values = self.log.events(self.log.number(user))
         names = [*self._kinds, None]
         timed = self.log.base.has_time
+        if until is not None and timed:  # they are in the order of their times
+            items = items[: np.searchsorted(times, until, side="right")]
         return [
             Event(self._ids[i - 1], datetime.fromtimestamp(t / 1000, UTC) if timed else None, names[kind],
                   None if np.isnan(value) else float(value))
-            for i, t, kind, value in zip(items.tolist(), times.tolist(), kinds.tolist(), values, strict=True)
+            for i, t, kind, value in zip(items.tolist(), times.tolist(), kinds.tolist(), values, strict=False)
         ]  # fmt: skip
 
     def recommend(self, query: Query | None = None, **fields: Unpack[QueryFields]) -> Recommendations:
@@ -157,8 +157,9 @@ class Live:
         """Answers to several queries, scored together; a query that cannot be answered has its error in its place."""
         answers: list[Recommendations | TemporecError] = [TemporecError("not answered")] * len(queries)
         alone = [i for i, query in enumerate(queries) if query.events or query.profile is not None]
-        together = sorted(set(range(len(queries))).difference(alone))
-        for rows in [*([together] if together else []), *([i] for i in alone)]:
+        rest = sorted(set(range(len(queries))).difference(alone))
+        together = [[i for i in rest if (queries[i].at is None) == timeless] for timeless in (True, False)]
+        for rows in [*filter(None, together), *([i] for i in alone)]:
             try:
                 found: Sequence[Recommendations | TemporecError] = self._answers([queries[i] for i in rows])
             except TemporecError as error:
@@ -195,7 +196,7 @@ class Live:
     def _whole(self, query: Query) -> Query:
         """The query with all that is known of its user in it, and without what is absent."""
         profile = query.profile if (known := self.recommender.profiles) is None else known.of(query) or None
-        history = [*(() if query.user is None else self.history(query.user)), *query.history]
+        history = [*(() if query.user is None else self.history(query.user, query.moment)), *query.history]
         return replace(query, user=None, history=history, profile=profile, filters=self._shown(query.filters))
 
     def _own_answer(self, query: Query, scores: Tensor, known: bool) -> Recommendations | TemporecError:
@@ -217,14 +218,12 @@ class Live:
         return Recommendations(tuple(made), query.user, "model" if known else "popularity")
 
     def _histories(self, queries: Sequence[Query], numbers: Sequence[int]) -> tuple[Histories, list[int]]:
-        """What is known of the users, and behind it the events that a single query brings.
+        """What is known of the users (all queries have `at`, or none), and behind it what a single query brings.
 
         Beside it, how many first events of each row are the user's own: none where a profile stands before them.
         """
-        at = None
-        if all(query.at is not None for query in queries):
-            at = np.asarray([milliseconds(query.at) for query in queries if query.at is not None], np.int64)
-        made = self.log.histories(numbers, at)
+        at = None if queries[0].at is None else np.asarray([query.moment for query in queries], np.int64)
+        made = self.log.histories(numbers, at).until(at)
         stored, profiles = made.lengths, self.recommender.profiles
         if queries[0].events:
             given = self.recommender.histories([self._alone(queries[0], made)])

@@ -44,7 +44,8 @@ class Query:
         words: what is wanted, in words; counts as one more event, the last one.
         profile: what is known of the user, by column of the users table: {"age": 30, "gender": "F"}. It goes before
             what that table says, and counts as one event before the first of a short history (`profiles.until`).
-        at: the moment of the request; None = now is unknown, the model does not use it.
+        at: the moment of the request: events of the user after it do not count, and models that have learned to look at
+            the time of a request do so. None = all events count, and the moment is unknown.
         k: how many items.
         candidates: rank only these items.
         filters: what may not be shown.
@@ -72,6 +73,11 @@ class Query:
             raise DataError("words must say what is wanted; got an empty text")
         if self.profile is not None and not self.profile:
             raise DataError('a profile must say something of the user, such as {"age": 30}; got an empty one')
+
+    @property
+    def moment(self) -> int | None:
+        """`at` in UTC milliseconds."""
+        return None if self.at is None else milliseconds(self.at)
 
     @property
     def events(self) -> list[Event]:
@@ -158,13 +164,14 @@ def item_numbers(ids: Sequence[Id], vocabulary: Vocabulary, words: list[str]) ->
 
 
 def event_times(events: Sequence[Event], at: Moment | None, known: np.ndarray) -> np.ndarray:
-    """Times int64 [n] of events after the `known` ones; one without a time has that of the one before."""
-    last = int(known[-1]) if len(known) else 0 if at is None else milliseconds(at)
-    result = []
-    for event in events:
-        last = last if event.time is None else max(last, milliseconds(event.time))
-        result.append(last)
-    return np.asarray(result, dtype=np.int64)
+    """Times int64 [n] of events after the `known` ones.
+
+    One without a time has that of the one before; the first ones, that of the first which has one, else the request's.
+    """
+    given = [None if event.time is None else milliseconds(event.time) for event in events]
+    asked = 0 if at is None else milliseconds(at)
+    first = int(known[-1]) if len(known) else next((time for time in given if time is not None), asked)
+    return np.maximum.accumulate([first, *(first if time is None else time for time in given)])[1:].astype(np.int64)
 
 
 def _is_words(item: Id) -> bool:
