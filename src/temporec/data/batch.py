@@ -61,7 +61,8 @@ class Histories:
 
     @property
     def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
+        lengths: np.ndarray = self.offsets[1:] - self.offsets[:-1]  # np.diff takes three times as long
+        return lengths
 
     def rows(self, rows: np.ndarray) -> "Histories":
         """Some of the histories, in the given order."""
