@@ -77,3 +77,33 @@ def test_trim_by_age_and_by_offset_never_beyond_the_snapshots(
     snapshot(home, "v1", 6)
     assert answered("events", "trim", home.path, "--keep-after", "6").startswith("1 records went")
     assert "begins at offset 11" in answered("events", "trim", home.path, "--days", "0", "--force")
+
+
+def test_trim_waits_for_the_learner(home: Home, answered: Callable[..., str], refused: Callable[..., str]) -> None:
+    snapshot(home, "v1", 10)
+    home.reports_path.write_text("[]")
+    assert "up to offset 4 would go, but the learner goes on from 0" in refused(
+        "events", "trim", home.path, "--keep-after", "4"
+    )
+    home.add(lambda folder: (folder / "manifest.json").touch(), parent="v1", log_offset=4, metrics={})
+    assert answered("events", "trim", home.path, "--keep-after", "4").startswith("4 records went")
+    assert "goes on from 4" in refused("events", "trim", home.path, "--keep-after", "5")
+
+
+def test_forgotten_users_and_changes_of_items_are_never_trimmed(home: Home, answered: Callable[..., str]) -> None:
+    with open_event_log(home.events_path) as log:
+        log.append([Record("i", "items", {"action": "delete", "item": 3})])
+        log.forget("eve")
+        said = answered("events", "trim", home.path, "--keep-after", "12", "--force")
+        assert said == "10 records went; the log begins at offset 13\n"
+        assert [record.topic for record in log.read()] == ["items", "forget"]
+
+
+def test_restore_goes_on_behind_what_versions_and_snapshots_have_seen(
+    home: Home, tmp_path: Path, answered: Callable[..., str]
+) -> None:
+    answered("events", "backup", home.path, tmp_path / "copy")
+    snapshot(home, "v1", 25)
+    answered("events", "restore", home.path, tmp_path / "copy", "--log", tmp_path / "new.db")
+    with open_event_log(tmp_path / "new.db") as log:
+        assert log.append([Record("new", "events", {}, "ann")])[0].offset == 26

@@ -1,5 +1,6 @@
 """A backup is consistent while the log is in use, is checked before it is restored, and fits every kind of log."""
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,19 @@ def test_there_and_back(log: EventLog, new_url: Callable[[], str | Path], tmp_pa
             assert restored.append([event(9003)])[0].offset == log.end() + 1
         with pytest.raises(StoreError, match=r"holds records up to offset .*; restore into a new"):
             EventLog.restore(tmp_path / "backup", url)
+
+
+def test_only_the_owner_reads_it_and_it_is_restored_behind_what_was_seen(log: EventLog, tmp_path: Path) -> None:
+    log.append([event(1)])
+    before = os.umask(0o022)
+    (tmp_path / "backup.part").touch()  # left by a process that was killed
+    log.backup(tmp_path / "backup")
+    os.umask(before)
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+    EventLog.restore(tmp_path / "backup", tmp_path / "events.db", least=9)
+    with open_event_log(tmp_path / "events.db") as restored:
+        assert [record.offset for record in restored.read()] == [1]
+        assert restored.append([event(2)])[0].offset == 10
 
 
 def test_an_empty_log_and_one_whose_last_records_went(log: EventLog, tmp_path: Path) -> None:

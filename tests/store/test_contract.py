@@ -112,6 +112,20 @@ def test_trim_and_offsets_are_never_given_twice(log: EventLog) -> None:
     assert log.append([event(1)])[0].offset == stored[-1].offset + 1
 
 
+def test_trim_keeps_some_topics(log: EventLog) -> None:
+    for number in range(1200):
+        log.append([event(number, f"u{number % 5}"), Record(f"i{number}", "items", {"item": number})])
+    log.forget("u0")
+    assert log.trim(log.end(), keep=("forget", "items")) == 960
+    assert {record.topic for record in log.read_all()} == {"items", "forget"}
+    assert len(list(log.read_all())) == 1201
+    assert log.read_user("u1") == []
+    again = log.append([event(1, "u1"), Record("i7", "items", {"item": 7})])
+    assert [record.offset for record in again] == [2402, 16]
+    assert log.read_user("u1") == again[:1]
+    assert log.trim(log.end() + 1) == 1202
+
+
 def test_the_offset_of_a_moment(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     assert log.offset_at(0) == 1
     moment = [0]

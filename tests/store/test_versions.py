@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from temporec.errors import CheckpointError, ConfigError, StoreError, UnknownNameError
+from temporec.store.events import open_event_log
 from temporec.store.versions import Home
 
 SWAPPER = """
@@ -166,6 +167,45 @@ def test_prune_keeps_the_newest_and_what_the_pointer_names(checkpoint: Path) -> 
     home.activate("v13")
     home.prune(1)
     assert home.rollback().previous is None
+
+
+def test_from_where_a_learner_may_have_to_read(checkpoint: Path) -> None:
+    home = Home.open(checkpoint)
+    assert home.learned() is None
+    home.reports_path.write_text("[]")
+    assert home.learned() == 0
+    add(home, "v1", 10)
+    add(home, "v1", 20)
+    assert home.learned() == 20
+    home.activate("v3", control="v1", share=0.1)
+    assert home.learned() == 0  # a rollback leads to v1
+    add(home, "v3", 30)
+    home.activate("v4")
+    assert home.learned() == 20
+    assert [info.name for info in home.pointed()] == ["v3", "v4"]
+    assert home.seen() == 30
+
+
+def snapshot(home: Home, name: str, offset: int) -> None:
+    (home.snapshot_path / name).mkdir(parents=True)
+    (home.snapshot_path / name / "live.json").write_text(json.dumps({"offset": offset}))
+
+
+def test_what_a_version_holds_and_what_all_have_seen(checkpoint: Path, tmp_path: Path) -> None:
+    home = Home.open(checkpoint)
+    add(home, "v1", 10)
+    snapshot(home, "v1", 5)
+    snapshot(home, "v2", 7)
+    assert [home.held(info) for info in home.versions()] == [5, 10]
+    snapshot(home, ".v1.old-7", 12)
+    assert home.seen() == 12
+    with open_event_log(tmp_path / "new.db") as log:
+        home.check_log(log)
+        assert log.end() == 12
+        home.check_log(log)
+    add(home, "v2", 13)
+    with open_event_log(tmp_path / "new.db") as log, pytest.raises(StoreError, match=r"ends at offset 12.* up to 13"):
+        home.check_log(log)
 
 
 def test_a_full_disk_changes_nothing(checkpoint: Path, small_disk: Path) -> None:

@@ -6,14 +6,18 @@ import typer
 
 from temporec.cli import options as o
 from temporec.cli.guard import echo, echo_json, guarded
-from temporec.errors import ConfigError
+from temporec.errors import ConfigError, TemporecError
 
 if TYPE_CHECKING:
+    from temporec.store.events import EventLog
+    from temporec.store.records import Topic
     from temporec.store.versions import Home
 
 __all__ = ["events"]
 
 DAY = 86_400_000  # milliseconds
+TRIMMED: "tuple[Topic, ...]" = ("events", "feedback")
+KEPT: "tuple[Topic, ...]" = ("forget", "items")  # few, and every version needs all of them
 
 events = typer.Typer(name="events", help="The event log of a service.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -40,8 +44,8 @@ def restore(folder: o.Folder, file: File, log: LogUrl = None, json_: o.As_json =
     """Fill a new or empty log, of any kind, from a backup."""
     from temporec.store.events import EventLog
 
-    url = _url(folder, log)
-    records = EventLog.restore(file, url)
+    home = _home(folder)
+    records = EventLog.restore(file, log or home.events_path, home.seen())
     echo_json({"records": records, "file": file}) if json_ else echo(f"{records} records came from {file}")
 
 
@@ -51,11 +55,11 @@ def trim(
     folder: o.Folder,
     days: Annotated[float | None, typer.Option("--days", help="Drop what was stored so long ago.", min=0)] = None,
     keep_after: Annotated[int | None, typer.Option("--keep-after", help="Drop up to this offset.", min=0)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Drop also what no snapshot of the service holds.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Drop also what service and learner still need.")] = False,
     log: LogUrl = None,
     json_: o.As_json = False,
 ) -> None:
-    """Drop the oldest records of the log, by age or up to an offset."""
+    """Drop the oldest events and feedback of the log, by age or up to an offset."""
     from temporec.store.events import now, open_event_log
 
     if (days is None) == (keep_after is None):
@@ -63,16 +67,49 @@ def trim(
     home = _home(folder)
     with open_event_log(log or home.events_path) as opened:
         before = opened.offset_at(now() - int(days * DAY)) if days is not None else int(keep_after or 0) + 1
-        held = home.held()
-        if before > held + 1 and not force and opened.begin() < before:
-            raise ConfigError(
-                f"records up to offset {before - 1} would go, but the snapshots of the service hold only those up to "
-                f"{held}; let the service write one (it does when it stops), or give --force and lose what came after"
-            )
-        gone, begin = opened.trim(before), opened.begin()
+        why = "" if force or _begin(opened) >= before else _saved(home, opened, before - 1)
+        with home.locked("snapshot"):  # no version is built from the log meanwhile
+            if not force and _begin(opened) < before:
+                _check(home, before - 1, why)
+            gone = opened.trim(before, KEPT)
+        begin = _begin(opened)
     echo_json({"gone": gone, "begin": begin}) if json_ else echo(
         f"{gone} records went; the log begins at offset {begin}"
     )
+
+
+def _begin(log: "EventLog") -> int:
+    """The first offset that can be trimmed; one past the end where there is none."""
+    found = log.read(limit=1, topics=TRIMMED)
+    return found[0].offset if found else log.end() + 1
+
+
+def _saved(home: "Home", log: "EventLog", upto: int) -> str:
+    """Write the snapshots that lack events up to an offset; why that failed, or nothing."""
+    try:
+        for info in home.pointed():
+            if home.held(info) < upto:
+                from temporec.serving.settings import ServeConfig
+                from temporec.serving.versions import snapshot
+
+                snapshot(home, info.name, log, ServeConfig())
+    except (TemporecError, ModuleNotFoundError) as error:
+        return f" (no new one can be written: {error!s:.200})"
+    return ""
+
+
+def _check(home: "Home", upto: int, why: str) -> None:
+    held, learned = min((home.held(info) for info in home.pointed()), default=0), home.learned()
+    if held < upto:
+        raise ConfigError(
+            f"records up to offset {upto} would go, but the snapshots of the service hold only those up to {held}"
+            f"{why}; let the service write one (it does when it stops), or give --force and lose what came after"
+        )
+    if learned is not None and learned < upto:
+        raise ConfigError(
+            f"records up to offset {upto} would go, but the learner goes on from {learned}, now or after a rollback; "
+            "let it write a version (temporec learn DIR --once), or give --force: no later version learns them then"
+        )
 
 
 def _home(folder: str) -> "Home":

@@ -1,10 +1,12 @@
 """A recommender as a folder of plain files: complete, checked, and written in one move."""
 
+import glob
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import polars as pl
 
 from temporec import __version__
 from temporec.data.dataset import Dataset, build_dataset
-from temporec.durable import file_hash, fsync_folder, writing
+from temporec.durable import file_hash, fsync, fsync_folder, writing
 from temporec.errors import CheckpointError
 
-__all__ = ["FORMAT", "load_dataset", "new_folder", "read_manifest", "save_dataset"]
+__all__ = ["FORMAT", "load_dataset", "new_folder", "read_manifest", "recover", "save_dataset"]
 
 FORMAT = 1
 
@@ -27,8 +29,10 @@ def new_folder(target: Path, kind: str) -> Iterator[Path]:
     On any error `target` stays as it was and nothing is left behind. `manifest.json` gets the hash of every file.
     """
     target = Path(target)
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    mine = f"{os.getpid()}-{threading.get_ident()}"
+    part = target.with_name(f".{target.name}.part-{mine}")
+    old = target.with_name(f".{target.name}.old-{mine}")
+    recover(target)
     try:
         with writing(target, part, "nothing was changed there; free space or choose another place"):
             shutil.rmtree(part, ignore_errors=True)
@@ -41,17 +45,32 @@ def new_folder(target: Path, kind: str) -> Iterator[Path]:
             if target.exists():
                 target.replace(old)
             part.replace(target)
+            fsync(target.parent)
+            for left in _aside(target):  # by this writer, or by one that was killed
+                shutil.rmtree(left, ignore_errors=True)
     finally:
         if old.exists() and not target.exists():
             old.replace(target)
         shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Bring back the folder that a writer had moved aside when it was killed, before the new one took its place."""
+    if not target.exists() and (aside := _aside(target)):
+        with suppress(OSError):  # another process was faster, or the place is read-only
+            max(aside, key=lambda path: path.stat().st_mtime_ns).replace(target)
+
+
+def _aside(target: Path) -> list[Path]:
+    """Folders of this name that were moved aside."""
+    return list(target.parent.glob(f".{glob.escape(target.name)}.old-*"))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Check format and the hash of every file of a saved folder, and give its manifest."""
     folder = Path(folder)
     path = folder / "manifest.json"
+    recover(folder)
     if not path.is_file():
         what = "does not exist" if not folder.exists() else "has no manifest.json, so it is not a complete model folder"
         raise CheckpointError(f"{folder} {what}; give the folder that `temporec fit --out DIR` wrote")

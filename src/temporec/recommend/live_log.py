@@ -47,6 +47,11 @@ class LiveLog:
     Args:
         base: the events of the checkpoint, row = user number.
         users: their ids.
+
+    Attributes:
+        fitted: place in the log up to which the checkpoint may hold the same events: one of the same user, item, time
+            and kind is that event, and is not taken again. 0 = none.
+        gone: numbers of the users whose events of the checkpoint are forgotten.
     """
 
     def __init__(self, base: Histories, users: Vocabulary) -> None:
@@ -54,7 +59,8 @@ class LiveLog:
         self._own: dict[int, bytes] = {}  # of _EVENT, oldest first
         self._new: dict[str, int] = {}  # an id may come as 7 or as "7", as in a vocabulary
         self._new_ids: list[Id] = []
-        self._gone: set[int] = set()
+        self.fitted = 0
+        self.gone: set[int] = set()
 
     def number(self, user: Id | None) -> int:
         """The number of a user, -1 = not known."""
@@ -85,7 +91,7 @@ class LiveLog:
         begin, end = 0, len(own)
         if self.base.has_time:
             begin, end = np.searchsorted(own["time"], [event.time, event.time + 1]).tolist()
-        if (own["sequence"][begin:end] == event.sequence).any():
+        if (own["sequence"][begin:end] == event.sequence).any() or self._is_fitted(event, item, kind, own[begin:end]):
             return None
         place = end
         if self.base.has_time:
@@ -94,6 +100,13 @@ class LiveLog:
         one = np.array((item, event.time, event.sequence, kind, value), _EVENT)
         self._own[number] = own[:place].tobytes() + one.tobytes() + own[place:].tobytes()
         return number, place
+
+    def _is_fitted(self, event: LogEvent, item: int, kind: int, same_time: np.ndarray) -> bool:
+        """Whether an event is one of the checkpoint, given all events of the user at its time."""
+        if not self.base.has_time or event.sequence > self.fitted:
+            return False
+        own = same_time[same_time["sequence"] == 0]
+        return bool(((own["item"] == item) & (own["kind"] == kind)).any())
 
     def _records(self, number: int) -> np.ndarray:
         """The events of a user as _EVENT [n], oldest first, not to be written."""
@@ -120,7 +133,7 @@ class LiveLog:
         return int(self.base.offsets[number + 1] - self.base.offsets[number]) if self._has_base(number) else 0
 
     def _has_base(self, number: int) -> bool:
-        return 0 <= number < len(self.base) and number not in self._gone
+        return 0 <= number < len(self.base) and number not in self.gone
 
     def events(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Items int32 [n], times int64 [n], kinds int16 [n] and values float32 [n] of a user, oldest first."""
@@ -142,7 +155,7 @@ class LiveLog:
     def counts(self, size: int) -> np.ndarray:
         """Events of each item, int64 [size]."""
         whole = np.bincount(self.base.items, minlength=size)
-        for number in self._gone.union(self._own):
+        for number in self.gone.union(self._own):
             if number < len(self.base):
                 np.subtract.at(whole, self.base.items[self.base.offsets[number] : self.base.offsets[number + 1]], 1)
         for number in self._own:
@@ -156,7 +169,7 @@ class LiveLog:
             return 0
         count = len(self.events(number)[0])
         self._own.pop(number, None)
-        self._gone.add(number)
+        self.gone.add(number)
         return count
 
     def most_active(self, count: int) -> list[int]:
@@ -164,33 +177,32 @@ class LiveLog:
         last = np.full(len(self.base), np.iinfo(np.int64).min)
         filled = self.base.lengths > 0
         last[filled] = self.base.times[self.base.offsets[1:][filled] - 1]
-        if self._gone:
-            last[[number for number in self._gone if number < len(last)]] = np.iinfo(np.int64).min
+        if self.gone:
+            last[[number for number in self.gone if number < len(last)]] = np.iinfo(np.int64).min
         best = {int(n): int(last[n]) for n in np.argsort(-last, kind="stable")[:count] if self._has_base(int(n))}
         best.update({number: int(self._records(number)["time"][-1]) for number in self._own})
         return sorted(best, key=lambda number: (-best[number], number))[:count]
 
     def changes(self) -> pl.DataFrame:
-        """All events of users who have had some since the checkpoint, and who is forgotten; `restore` is the inverse.
+        """All events of users who have had some since the checkpoint; together with `gone`, `restore` is the inverse.
 
-        Columns user (text), item (number), time, sequence, kind (number), value; a row without item: forgotten.
+        Columns user (text), item (number), time, sequence, kind (number), value.
         """
         rows = [
             (str(user), *event)
             for number, user in zip(self._own, self.ids(list(self._own)), strict=True)
             for event in self._records(number).tolist()
         ]
-        gone = [(str(user), None, None, None, None, None) for user in self.ids(sorted(self._gone))]
-        return pl.DataFrame([*gone, *rows], schema=_SCHEMA, orient="row")
+        return pl.DataFrame(rows, schema=_SCHEMA, orient="row")
 
     def restore(self, changes: pl.DataFrame) -> None:
-        """Take over what `changes` gave."""
+        """Take over what `changes` gave; a row without item, of an older version, says that its user is forgotten."""
         for user, rows in groupby(changes.iter_rows(), key=itemgetter(0)):  # a user's rows stand together
             number = self._add_user(user)
             events = []
             for _, *event in rows:
                 if event[0] is None:
-                    self._gone.add(number)
+                    self.gone.add(number)
                 else:
                     events.append(tuple(event))
             if events:

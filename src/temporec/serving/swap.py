@@ -1,6 +1,7 @@
 """Watches which version is current; builds and warms a new one beside the old, then flips between two answers."""
 
 import threading
+import time
 from collections.abc import Callable
 from importlib import import_module
 
@@ -10,7 +11,7 @@ from temporec.serving.engine import Engine
 from temporec.serving.logs import log as say
 from temporec.serving.metrics import Metrics
 from temporec.serving.settings import ServeConfig
-from temporec.serving.versions import build, catch_up, catch_up_items, snapshot
+from temporec.serving.versions import build, catch_up, catch_up_items, forget_in_snapshots, snapshot
 from temporec.store.events import EventLog
 from temporec.store.versions import Home, Pointer
 
@@ -18,6 +19,9 @@ __all__ = ["Swap"]
 
 _SETTLED = 2.0  # seconds after the start, which the first answers have for themselves
 _PATIENCE = 60.0  # seconds that the engine may take to get to the flip
+_STOP = 8.0  # seconds that a version which is being built gets at the end: systemd and compose kill after 30
+_OTHERS = 2  # versions in memory that do not answer by themselves: two are compared side by side
+_AGAIN = (30.0, 3_600.0)  # seconds until a snapshot that failed is tried again: at first, at most
 
 
 class Swap:
@@ -37,6 +41,9 @@ class Swap:
         self._building = threading.Lock()
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._forgot = 0  # offset up to which the log was looked through for forgotten users
+        self._pause = 0.0  # seconds until snapshots that could not be written are tried again
+        self._next_save = 0.0  # when that is
         self._thread = threading.Thread(target=self._watch, name="temporec-swap", daemon=True)
 
     def start(self) -> None:
@@ -45,11 +52,11 @@ class Swap:
             self._thread.start()
 
     def close(self) -> None:
-        """End; a version that is being built is finished first."""
+        """End; a version that is being built is finished first, if that takes a few seconds only."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP)
 
     def wait_for(self, serial: int, seconds: float) -> bool:
         """Whether the pointer of that serial, or a later one, answers within some seconds.
@@ -65,13 +72,16 @@ class Swap:
         return self._reached(serial)
 
     def load_other(self, name: str) -> None:
-        """Hold a version in memory beside those that answer, to compare with; it takes the place of the last such."""
+        """Hold a version in memory beside those that answer, to compare with; it takes the place of the oldest such."""
         with self._building:
+            if name in {version.name for version in self.engine.answering.versions}:
+                return  # another request was faster
             made = build(self.home, name, self.log, self.config)
 
             def hold(answering: Answering) -> None:
                 self._finish(made)
-                self.engine.show(Answering(answering.current, answering.control, answering.share, (made,)))
+                others = (*answering.others, made)[-_OTHERS:]
+                self.engine.show(Answering(answering.current, answering.control, answering.share, others))
 
             self.engine.submit(hold).result(_PATIENCE)
 
@@ -87,20 +97,47 @@ class Swap:
         while not self._stop.is_set():
             self._wake.wait(self.config.check_every)
             self._wake.clear()
+            if self._stop.is_set():
+                return
             try:
                 self._look()
             except Exception as error:
                 say("the pointer cannot be read", failed=error)
+            if time.monotonic() >= self._next_save:
+                self._save()
 
     def _look(self) -> None:
         pointer = self.home.pointer()
         if pointer.serial != self.pointer.serial and not (self.failed and self.failed[0] == pointer.serial):
             self._follow(pointer)
+
+    def _save(self) -> None:
+        """Write snapshots where it is time, and take forgotten users out of them; after a failure, later again."""
+        try:
+            self._save_events()
+            self._save_forgetting()
+        except Exception as error:
+            self._pause = min(max(2 * self._pause, _AGAIN[0]), _AGAIN[1])
+            self._next_save = time.monotonic() + self._pause
+            reason = str(error) if isinstance(error, TemporecError) else type(error).__name__
+            say("the live histories cannot be saved", why=reason, again_in=self._pause, failed=error)
+        else:
+            self._pause = 0.0
+
+    def _save_events(self) -> None:
         current = self.engine.answering.current
         if current.live.offset - self.saved >= self.config.snapshot_every:
             with self._building:
                 self.saved = snapshot(self.home, current.name, self.log, self.config)
             say("the live histories are saved", version=current.name, offset=self.saved)
+
+    def _save_forgetting(self) -> None:
+        end = self.log.end()
+        if end > self._forgot:
+            if self.log.read(self._forgot, 1, topics={"forget"}):
+                with self._building:
+                    forget_in_snapshots(self.home, self.log)
+            self._forgot = end
 
     def _follow(self, pointer: Pointer) -> None:
         try:

@@ -1,7 +1,9 @@
 """From a version's folder to a live model that has seen the whole log."""
 
+import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,28 @@ from temporec.data.catalog import Catalog
 from temporec.data.vocabulary import Id
 from temporec.errors import DataError, TemporecError
 from temporec.recommend.base import Recommender
+from temporec.recommend.folder import recover
 from temporec.recommend.live import Live
 from temporec.recommend.query import Query
-from temporec.recommend.snapshot import restore_snapshot, save_snapshot
+from temporec.recommend.snapshot import drop_users, restore_snapshot, save_snapshot
 from temporec.serving.answering import Version, log_events
 from temporec.serving.ids import spelt
 from temporec.serving.logs import log as say
 from temporec.serving.settings import ServeConfig
 from temporec.store.events import EventLog
-from temporec.store.records import Record, user_hash
+from temporec.store.records import Record, Topic, user_hash
 from temporec.store.versions import Home
 
-__all__ = ["apply_items", "build", "catch_up", "catch_up_items", "items_frame", "snapshot", "snapshot_of"]
+__all__ = [
+    "apply_items",
+    "build",
+    "catch_up",
+    "catch_up_items",
+    "forget_in_snapshots",
+    "items_frame",
+    "snapshot",
+    "snapshot_of",
+]
 
 _PAGE = 5_000
 _BLOCK = 2_000
@@ -33,7 +45,8 @@ Change = Mapping[str, Any]
 
 def build(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
     """A version at the end of the log, the states of the busiest users computed."""
-    version = _caught_up(home, name, log, config)
+    with home.locked("snapshot"):  # nobody trims the log meanwhile
+        version = _caught_up(home, name, log, config)
     if (states := version.live.states) is not None:
         known = version.live.log
         numbers = known.most_active(min(states.capacity, config.warm + config.warm_later))
@@ -53,24 +66,48 @@ def _alike(users: list[int], length: Callable[[int], int]) -> list[int]:
 def snapshot(home: Home, name: str, log: EventLog, config: ServeConfig) -> int:
     """Write the live histories of a version, read from the log anew, for a fast restart; up to which offset.
 
-    The live model that answers is not touched, so no request waits.
+    The live model that answers is not touched, so no request waits. Snapshots of versions that the pointer names stay:
+    what they hold may be trimmed from the log.
     """
-    live = _caught_up(home, name, log, config).live
-    save_snapshot(live, snapshot_of(home, name))
-    for old in home.snapshot_path.iterdir():
-        if old.name not in (name, home.pointer().control):
-            shutil.rmtree(old, ignore_errors=True)
+    with home.locked("snapshot"):
+        live = _caught_up(home, name, log, config).live
+        save_snapshot(live, snapshot_of(home, name))
+        kept = {name, *(info.name for info in home.pointed())}
+        for each in kept:
+            recover(snapshot_of(home, each))
+        for old in home.snapshot_path.iterdir():
+            if old.name not in kept:
+                shutil.rmtree(old, ignore_errors=True)
     return live.offset
 
 
+def forget_in_snapshots(home: Home, log: EventLog) -> None:
+    """Take users who were forgotten since a snapshot was written out of it."""
+    with home.locked("snapshot"):
+        for path in home.snapshot_path.glob("[!.]*/live.json"):
+            offset = int(json.loads(path.read_text(encoding="utf-8"))["offset"])
+            hashes = {record.body["user_hash"] for record in log.read_all(offset, topics={"forget"})}
+            if hashes:
+                drop_users(path.parent, partial(_is_among, hashes))
+
+
+def _is_among(hashes: set[str], user: str) -> bool:
+    """Whether a user is forgotten: ids of snapshots are texts, in the log they may be numbers."""
+    return user_hash(user) in hashes or (user.removeprefix("-").isdecimal() and user_hash(int(user)) in hashes)
+
+
 def _caught_up(home: Home, name: str, log: EventLog, config: ServeConfig) -> Version:
+    home.check_log(log)
     recommender = Recommender.load(home.folder(name))
-    learned = next(info.log_offset for info in home.versions() if info.name == name)
+    info = next(info for info in home.versions() if info.name == name)
     seen = log.end()
     live = _restored(snapshot_of(home, name), recommender, config)
+    live.log.fitted = log.offset_at(info.created) - 1
     catch_up_items(live, log, 0)
+    topics: set[Topic] = {"forget"} if config.mode == "frozen" else {"events", "forget"}
+    catch_up(live, log, max(live.offset, info.log_offset), topics)
     if config.mode != "frozen":
-        catch_up(live, log, max(live.offset, learned))
+        live.offset = max(live.offset, seen)  # also where feedback or changes of items came last
     return Version(name, live, seen)
 
 
@@ -82,6 +119,7 @@ def snapshot_of(home: Home, name: str) -> Path:
 def _restored(snapshot: Path, recommender: Recommender, config: ServeConfig) -> Live:
     """With the live histories of the snapshot; none where it is missing or damaged."""
     live = Live(recommender, config.megabytes)
+    recover(snapshot)
     if snapshot.exists() and config.mode != "frozen":
         try:
             restore_snapshot(live, snapshot)
@@ -91,9 +129,9 @@ def _restored(snapshot: Path, recommender: Recommender, config: ServeConfig) -> 
     return live
 
 
-def catch_up(live: Live, log: EventLog, after: int) -> None:
+def catch_up(live: Live, log: EventLog, after: int, topics: Collection[Topic] = ("events", "forget")) -> None:
     """Take the events and the forgetting after an offset."""
-    while page := log.read(after, _PAGE, topics={"events", "forget"}):
+    while page := log.read(after, _PAGE, topics=topics):
         for topic, records in _runs(page):
             if topic == "forget":
                 _forget(live, {record.body["user_hash"] for record in records})

@@ -30,15 +30,17 @@ def write_backup(log: EventLog, path: Path) -> int:
     """
     part = path.with_name(f"{path.name}.part")
     try:
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)  # as the log: it holds what users did
         for _ in range(ATTEMPTS):
-            begin, end = log.begin(), log.end()
+            begin, end = _begin(log), log.end()
             with part.open("wb") as file:
                 count = 0
                 for line in _lines(log, end):
                     count += file.write(line) > 0
                 file.flush()
                 os.fsync(file.fileno())
-            if log.begin() == begin and not log.read(end, 1, topics=["forget"]):
+            if _begin(log) == begin and not log.read(end, 1, topics=["forget"]):
                 part.replace(path)
                 fsync(path.parent)
                 return count - 2
@@ -48,6 +50,11 @@ def write_backup(log: EventLog, path: Path) -> int:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _begin(log: EventLog) -> list[Record]:
+    """The first record of those that `trim` takes away."""
+    return log.read(limit=1, topics=["events", "feedback"])
 
 
 def _lines(log: EventLog, end: int) -> Iterator[bytes]:

@@ -67,8 +67,8 @@ class EventLog(ABC):
         """The last offset that was given out; 0 in a new log."""
 
     @abstractmethod
-    def trim(self, before: int) -> int:
-        """Drop all records with a smaller offset, whatever their topic; how many went.
+    def trim(self, before: int, keep: Collection[Topic] = ()) -> int:
+        """Drop all records with a smaller offset but those of some topics; how many went.
 
         Whoever calls this makes sure that no snapshot or version still needs them. Their ids are unknown afterwards.
         """
@@ -100,13 +100,16 @@ class EventLog(ABC):
         return write_backup(self, Path(path))
 
     @staticmethod
-    def restore(path: str | Path, url: str | Path) -> int:
-        """Fill the new or empty log at `url`, of any kind, from a backup; how many records came."""
+    def restore(path: str | Path, url: str | Path, least: int = 0) -> int:
+        """Fill the new or empty log at `url`, of any kind, from a backup; how many records came.
+
+        New records get offsets behind `least` too: up to there, snapshots and versions have seen what the backup lacks.
+        """
         from temporec.store.backup import check_backup, read_backup
 
         end = check_backup(Path(path))
         with open_event_log(url) as log:
-            return log.load(read_backup(Path(path)), end)
+            return log.load(read_backup(Path(path)), max(end, least))
 
     def __enter__(self) -> Self:
         return self

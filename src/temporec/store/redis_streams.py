@@ -97,15 +97,22 @@ redis.call('DEL', key)
 add(redis.call('INCR', last), ARGV[3], ARGV[4], '', ARGV[5], ARGV[2])
 return gone
 """
-# ARGV: the offset before which records go, and how many at most.
+# ARGV: the offsets after and before which records go, how many are looked at, and the topics that stay.
+# The answer is how many went, and the last one that was looked at; nothing where there was none.
 TRIM = """
-local entries = redis.call('XRANGE', stream, '-', '(' .. ARGV[1] .. '-0', 'COUNT', ARGV[2])
+local entries = redis.call('XRANGE', stream, '(' .. ARGV[1] .. '-0', '(' .. ARGV[2] .. '-0', 'COUNT', ARGV[3])
+local kept, gone = {}, 0
+for at = 4, #ARGV do kept[ARGV[at]] = true end
 for _, entry in ipairs(entries) do
-    redis.call('HDEL', ids, entry[2][2])
-    if entry[2][6] ~= '' then redis.call('LPOP', prefix .. 'user:' .. entry[2][6]) end
-    redis.call('XDEL', stream, entry[1])
+    if not kept[entry[2][4]] then
+        redis.call('HDEL', ids, entry[2][2])
+        if entry[2][6] ~= '' then
+            redis.call('LREM', prefix .. 'user:' .. entry[2][6], 1, string.match(entry[1], '%d+'))
+        end
+        gone = gone + redis.call('XDEL', stream, entry[1])
+    end
 end
-return #entries
+return #entries > 0 and {gone, tonumber(string.match(entries[#entries][1], '%d+'))} or {}
 """
 # ARGV: of each record offset, time, id, topic, user and body.
 LOAD = """
@@ -237,10 +244,10 @@ class RedisLog(EventLog):
         with self._said("read"):
             return int(self._base.get(self._key("last")) or 0)
 
-    def trim(self, before: int) -> int:
-        gone = 0
-        while count := int(self._run("trim", before, PAGE)):
-            gone += count
+    def trim(self, before: int, keep: Collection[Topic] = ()) -> int:
+        gone = after = 0
+        while found := self._run("trim", after, before, PAGE, *keep):
+            gone, after = gone + found[0], found[1]
         return gone
 
     def load(self, records: Iterator[Record], end: int) -> int:

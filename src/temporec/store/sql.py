@@ -117,9 +117,10 @@ class SqlLog(EventLog):
         with self._reading() as base:
             return int(base.execute("SELECT last FROM temporec_log").fetchone()[0])
 
-    def trim(self, before: int) -> int:
+    def trim(self, before: int, keep: Collection[Topic] = ()) -> int:
+        query = f'DELETE FROM temporec_records WHERE "offset" < ? AND topic NOT IN ({self.listed})'
         with self._writing() as base:
-            return int(base.execute('DELETE FROM temporec_records WHERE "offset" < ?', (before,)).rowcount)
+            return int(base.execute(query, (before, json.dumps(sorted(keep)))).rowcount)
 
     def load(self, records: Iterator[Record], end: int) -> int:
         count = 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from temporec.durable import file_hash, fsync, fsync_folder, write_atomic, writing
 from temporec.errors import CheckpointError, ConfigError, StoreError, UnknownNameError
-from temporec.store.events import now
+from temporec.store.events import EventLog, now
 
 __all__ = ["Home", "Pointer", "VersionInfo"]
 
@@ -78,7 +78,7 @@ class Home:
             raise CheckpointError(f"{folder} {what}; give the folder that `temporec fit --out DIR` wrote")
         home = cls(folder.resolve().with_name(f"{folder.resolve().name}.service"))
         source, known = file_hash(manifest), home.path / "source"
-        with home._locked("open"):
+        with home.locked("open"):
             if not home._pointer_path.is_file() or not known.is_file() or known.read_text(encoding="utf-8") != source:
                 home.activate(home.add(lambda to: _copy(folder, to), parent=None, log_offset=0, metrics={}))
                 write_atomic(known, source)
@@ -97,7 +97,7 @@ class Home:
         Raises:
             CheckpointError: it cannot be written, or `write` left no complete model.
         """
-        with self._locked("versions"):
+        with self.locked("versions"):
             for left in self._versions_path.glob(".*"):  # by a process that was killed
                 shutil.rmtree(left)
             name = f"v{max((_number(name) for name in self._names()), default=0) + 1}"
@@ -144,7 +144,7 @@ class Home:
         """
         if not 0.0 <= share <= 1.0 or (share > 0.0 and control is None):
             raise ConfigError(f"share={share!r} with control={control!r}: give a share within 0 and 1, and its control")
-        with self._locked("pointer"):
+        with self.locked("pointer"):
             for version in (name, control):
                 if version is not None:
                     self.folder(version)
@@ -158,7 +158,7 @@ class Home:
         Raises:
             ConfigError: there is no version before the current one.
         """
-        with self._locked("pointer"):
+        with self.locked("pointer"):
             old = self.pointer()
             if old.previous is None:
                 raise ConfigError(f"no version came before {old.current!r}; activate one by name")
@@ -167,21 +167,54 @@ class Home:
             known = parent if parent in self._names() else None
             return self._point(Pointer(old.previous, known, None, 0.0, now(), old.serial + 1))
 
-    def held(self) -> int:
-        """The log offset up to which each version that the pointer names has a snapshot; 0 where one has none."""
+    def pointed(self) -> list[VersionInfo]:
+        """The versions that the pointer names: they answer, or a rollback leads to them."""
         pointer = self.pointer()
-        offsets = []
-        for name in {pointer.current, pointer.previous, pointer.control} - {None}:
-            try:
-                plain = json.loads((self.snapshot_path / str(name) / "live.json").read_text(encoding="utf-8"))
-                offsets.append(int(plain["offset"]))
-            except (OSError, ValueError, KeyError, TypeError):
-                return 0
-        return min(offsets)
+        names = {pointer.current, pointer.previous, pointer.control}
+        return [info for info in self.versions() if info.name in names]
+
+    def held(self, info: VersionInfo) -> int:
+        """The log offset up to which a version has all events, itself or in its snapshot."""
+        return max(info.log_offset, _offset(self.snapshot_path / info.name))
+
+    def learned(self) -> int | None:
+        """The log offset from which a learner may have to read, also after a rollback; None where none has learned."""
+        if not self.reports_path.is_file():
+            return None
+        pointer = self.pointer()
+        newest = self.newest_after(pointer)
+        others = [info.log_offset for info in self.pointed() if newest is None or info.name != pointer.current]
+        return min([*others, *([] if newest is None else [newest.log_offset])])
+
+    def newest_after(self, pointer: Pointer) -> VersionInfo | None:
+        """The newest version that was written from the current one since it is current: there learning goes on."""
+        later = [info for info in self.versions() if info.parent == pointer.current and info.created >= pointer.since]
+        return later[-1] if later else None
+
+    def check_log(self, log: EventLog) -> None:
+        """Make sure that events that come get offsets which no version and no snapshot has seen already.
+
+        Raises:
+            StoreError: the log is another one, or an older copy.
+        """
+        seen, end = self.seen(), log.end()
+        if end == 0 < seen:
+            log.load(iter(()), seen)
+        elif end < seen:
+            raise StoreError(
+                f"the event log ends at offset {end}, but {self.path} has seen events up to {seen}, so new ones would "
+                "be taken for known: it is another log or an older copy. Give the right --log, or copy it over: "
+                "temporec events backup DIR FILE --log OLD, then temporec events restore DIR FILE --log NEW"
+            )
+
+    def seen(self) -> int:
+        """The last log offset that some version or snapshot has."""
+        snapshots = [_offset(path.parent) for path in self.snapshot_path.glob("*/live.json")]
+        return max([*snapshots, *(info.log_offset for info in self.versions())])
 
     def prune(self, keep: int) -> list[str]:
         """Remove all but the newest `keep` versions and those that the pointer names; what went."""
-        with self._locked("versions"), self._locked("pointer"):
+        with self.locked("versions"), self.locked("pointer"):
             pointer = self.pointer()
             needed = {pointer.current, pointer.previous, pointer.control, *self._names()[-max(1, keep) :]}
             gone = [name for name in self._names() if name not in needed]
@@ -221,7 +254,8 @@ class Home:
             yield
 
     @contextmanager
-    def _locked(self, what: str) -> Iterator[None]:
+    def locked(self, what: str) -> Iterator[None]:
+        """Only one process and thread at a time; the others wait."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
             self._versions_path.mkdir(exist_ok=True)
@@ -231,6 +265,14 @@ class Home:
         except OSError as error:
             said = error.strerror or str(error)
             raise StoreError(f"cannot change {self.path}: {said}; look for free space and rights") from None
+
+
+def _offset(snapshot: Path) -> int:
+    """The log offset of a snapshot; 0 where there is none."""
+    try:
+        return int(json.loads((snapshot / "live.json").read_text(encoding="utf-8"))["offset"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _number(name: str) -> int:
