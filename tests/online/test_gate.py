@@ -50,6 +50,20 @@ def test_noise_waits_and_is_dropped_in_the_end() -> None:
     assert verdicts == ["wait"] * 4 + ["worse"]
 
 
+def test_only_the_newest_window_decides() -> None:
+    """A bad first window, too noisy to decide, does not hold up a challenger that the newest one proves."""
+    gate = Gate()
+    champion = RNG.choice([0.0, 1.0], 2_000)
+    gate.add(champion.tolist(), (RNG.permutation(champion) - 0.02).tolist())
+    assert gate.rule().verdict == "wait"
+    gate.add([0.5] * 1_999, [0.51] * 1_999)
+    assert gate.rule().verdict == "wait"
+    gate.add([0.5], [0.51])
+    ruling = gate.rule()
+    assert (ruling.verdict, ruling.events) == ("better", 2_000)
+    assert ruling.challenger == pytest.approx(0.51)
+
+
 def feedback(trial: Trial, version: str, users: int, clicks: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for user in range(users):

@@ -16,7 +16,7 @@ from temporec.online.learner import Learner, LearnerConfig, Report, only_one
 from temporec.online.stream import read_round
 from temporec.recommend.base import Recommender
 from temporec.recommend.recommender import NeuralRecommender
-from temporec.store.events import EventLog
+from temporec.store.events import EventLog, open_event_log
 from temporec.store.records import Record
 from temporec.store.reports import read_reports
 from temporec.store.versions import Home
@@ -259,6 +259,53 @@ def test_events_that_come_late_take_their_place_and_are_taken_once(
     assert again is not None
     assert student.take(again.events) == (None, [])
     assert student.new_events == 3
+
+
+def test_events_that_a_new_fit_has_learned_are_not_learned_again(
+    home: Home, log: EventLog, small: LearnerConfig, events: Events
+) -> None:
+    """The log holds events of the fit from before it: they are of the fit, also after the next version."""
+    made = Recommender.load(home.folder("v1"))
+    rows = (
+        made.dataset.interactions.to_frame(made.catalog.vocabulary).head(20).select("user", "item", "time").to_dicts()
+    )
+    log.append([Record(f"known{n}", "events", row, row["user"]) for n, row in enumerate(rows[:10])])
+    log.append(events("old", 3))
+    log.append([Record(f"known{n}", "events", row, row["user"]) for n, row in enumerate(rows[10:], 10)])
+    home.activate(home.add(made.save, parent=None, log_offset=0, metrics={}))
+    learner = Learner(home, log, LearnerConfig.of({**small.to_dict(), "round": 20}))
+    learner.step()
+    assert learner.student.new_events == 10
+    assert learner.finish() == "v3"
+    list(learner.follow(once=True))
+    assert learner.student.new_events == 20
+    assert learner.student.offset == log.end()
+
+
+def test_versions_that_nobody_needs_go_with_each_new_one(
+    home: Home, log: EventLog, small: LearnerConfig, events: Events
+) -> None:
+    for _ in range(6):
+        home.add(Recommender.load(home.folder("v1")).save, parent=None, log_offset=0, metrics={})
+    log.append(events("old", 5))
+    learner, _ = follow(home, log, small.override({"keep": 2}))
+    assert learner.finish() == "v8"
+    assert [info.name for info in home.versions()] == ["v1", "v7", "v8"]
+
+
+def test_another_log_is_refused_and_an_empty_one_goes_on_behind(
+    home: Home, log: EventLog, small: LearnerConfig, tmp_path: Path, events: Events
+) -> None:
+    home.activate(home.add(Recommender.load(home.folder("v1")).save, parent="v1", log_offset=700, metrics={}))
+    with open_event_log(tmp_path / "new.db") as new:
+        learner = Learner(home, new, small)
+        new.append(events("old", 2))
+        report = learner.step()
+        assert report is not None
+        assert (report.events, report.offset) == (20, 720)
+    log.append(events("old", 2))
+    with pytest.raises(StoreError, match="another log or an older copy"):
+        Learner(home, log, small)
 
 
 def test_only_one_learner_per_home(home: Home) -> None:

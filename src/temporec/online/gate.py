@@ -60,7 +60,7 @@ class Gate:
         self.config = config or GateConfig()
         self._champion: list[float] = []
         self._challenger: list[float] = []
-        self._judged = 0  # events that have been ruled on
+        self._judged = 0  # windows that have been ruled on
 
     def __len__(self) -> int:
         return len(self._champion)
@@ -75,9 +75,9 @@ class Gate:
     def rule(self) -> Ruling:
         """The verdict over the newest events; "wait" until a window is full, and then until the next one is."""
         config = self.config
-        if len(self) - self._judged < config.window:
+        if len(self) < config.window:
             return self._ruling("wait", f"{len(self):,} of {config.window:,} events", None)
-        self._judged = len(self)
+        self._judged += 1
         gap = paired_difference(np.asarray(self._challenger), np.asarray(self._champion), confidence=config.confidence)
         allowed = config.margin * float(np.mean(self._champion))
         over = f"over {gap.n:,} events: {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
@@ -87,9 +87,11 @@ class Gate:
             return self._ruling("fresher", f"not worse by {allowed:.4f} and fresher {over}", gap)
         if gap.high < 0:
             return self._ruling("worse", f"worse {over}", gap)
-        if len(self) >= config.patience * config.window:
+        if self._judged >= config.patience:
             return self._ruling("worse", f"not shown to be as good {over}", gap)
-        return self._ruling("wait", f"undecided {over}", gap)
+        ruling = self._ruling("wait", f"undecided {over}", gap)
+        self._champion, self._challenger = [], []  # what is older than the newest window decides nothing
+        return ruling
 
     def _ruling(self, verdict: Verdict, sentence: str, gap: Difference | None) -> Ruling:
         means = [float(np.mean(values)) if values else float("nan") for values in (self._champion, self._challenger)]

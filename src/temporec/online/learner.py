@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from temporec.config import Config
 from temporec.online.continue_training import LearnConfig
@@ -26,6 +26,8 @@ from temporec.store.versions import Home, Pointer
 
 __all__ = ["Learner", "LearnerConfig", "Report", "only_one"]
 
+_NAP = 0.25  # seconds between two looks at how much waits
+
 
 class LearnerConfig(Config):
     """How a log is followed.
@@ -33,8 +35,10 @@ class LearnerConfig(Config):
     Args:
         round: records that are read and learned at once.
         every: events after which a version is written, while none is in the shadow.
-        pause: seconds before a round that is not full: single events are learned together, and the service beside the
-            learner has the machine meanwhile. New weights answer only with the next version anyway.
+        pause: seconds before a round that is not full: single events are learned together. New weights answer only with
+            the next version anyway.
+        share: of the time in which it works, while it keeps up: the pause is longer after a long round, so that the
+            service beside the learner has the machine meanwhile.
         keep: versions that are kept, beside those in use.
     """
 
@@ -46,6 +50,7 @@ class LearnerConfig(Config):
     round: PositiveInt = 500
     every: PositiveInt = 2_000
     pause: NonNegativeFloat = 2.0
+    share: float = Field(default=0.2, gt=0.0, le=1.0)
     keep: PositiveInt = 5
 
 
@@ -79,19 +84,18 @@ class Learner:
 
     def __init__(self, home: Home, log: EventLog, config: LearnerConfig | None = None) -> None:
         self.home, self.log, self.config = home, log, config or LearnerConfig()
+        home.check_log(log)
         self._start(home.pointer())
 
     def _start(self, pointer: Pointer) -> None:
         """Take up the work where the folders say that it stands."""
         self.pointer, config = pointer, self.config
-        later = [
-            info.name
-            for info in self.home.versions()
-            if info.parent == pointer.current and info.created >= pointer.since
-        ]
-        self.challenger_name = later[-1] if later else None
+        newest = self.home.newest_after(pointer)
+        self.challenger_name = None if newest is None else newest.name
         name = self.challenger_name or pointer.current
         self.student = Student(self.home, name, config.training, config.replay, config.run)
+        created = next(info.created for info in self.home.versions() if info.name == name)
+        self._fitted = self.student.log.fitted = self.log.offset_at(created) - 1
         self.drift = Drift(config.drift)
         self._recent: list[float] = []  # NDCG@10 of each event since the last version
         self.champion = _neural(self.home, pointer.current)
@@ -151,14 +155,24 @@ class Learner:
         """Round after round, until `stopped` (or, with `once`, until the end of the log)."""
         reports = Reports(self.home)
         while not stopped():
+            began = time.monotonic()
             report = self.step()
             if report is not None:
                 reports.add(report.to_dict())
                 yield report
             elif once:
                 return
-            if not once and self.log.end() - self.student.offset < self.config.round:
-                time.sleep(self.config.pause)
+            if not once:
+                worked = time.monotonic() - began
+                until = time.monotonic() + max(self.config.pause, worked * (1.0 / self.config.share - 1.0))
+                self._rest(until, stopped)
+
+    def _rest(self, until: float, stopped: Callable[[], bool]) -> None:
+        """Wait for a moment, unless a full round waits already."""
+        while (left := until - time.monotonic()) > 0 and not stopped():
+            if self.log.end() - self.student.offset >= self.config.round:
+                return
+            time.sleep(min(left, _NAP))
 
     def _follow_pointer(self) -> list[str]:
         """Somebody else may have changed the current version."""
@@ -224,7 +238,9 @@ class Learner:
         name = self.home.add(
             self.student.write, parent=self.pointer.current, log_offset=self.student.offset, metrics=metrics
         )
+        self.student.log.fitted = self._fitted
         self.challenger_name, self.challenger, self.gate = name, self.student.frozen(), Gate(self.config.gate)
+        self.home.prune(self.config.keep)
         return name
 
     def _report(
