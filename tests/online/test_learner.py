@@ -1,6 +1,7 @@
 """The learner on a stream whose world has changed: versions, proofs, the way back, items and users that come and go."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,3 +321,17 @@ def test_a_baseline_does_not_learn_in_steps(home: Home, log: EventLog) -> None:
     home.activate(home.add(plain.save, parent=None, log_offset=0, metrics={}))
     with pytest.raises(ConfigError, match="does not learn in small steps"):
         Learner(home, log)
+
+
+def test_it_rests_between_rounds_unless_a_full_one_waits(
+    home: Home, log: EventLog, small: LearnerConfig, events: Events
+) -> None:
+    learner = Learner(home, log, small)
+    began = time.monotonic()
+    learner._rest(began + 0.3, lambda: False)
+    assert time.monotonic() - began >= 0.3
+    learner._rest(time.monotonic() + 600, lambda: True)
+    log.append(events("new", 1 + small.round // 4))
+    assert log.end() >= small.round
+    learner._rest(time.monotonic() + 600, lambda: False)
+    assert time.monotonic() - began < 300
