@@ -1,6 +1,6 @@
 """Offline = online: a log is replayed event by event through the service's engine, and compared with batch scoring."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,9 @@ def verify(
 
     Args:
         folder: what `fit` wrote.
-        log: events that go on after it, in any order; they are taken in the order of their times.
-        settings: columns and cleaning of that log.
+        log: events that go on after it, in the order in which they came, so that late ones are late here too: a
+            table, or `LogEvent`s as a service has stored them.
+        settings: columns and cleaning of a table.
         every: compare the answer to the user of each so-manieth event.
         limit: replay at most so many events.
         k: length of the lists.
@@ -86,7 +87,7 @@ def verify(
         EmptyLogError: the model has none of the items.
     """
     live, batch = Live(Recommender.load(folder)), _Batch(Recommender.load(folder))
-    events = list(_events(load(log, None, (settings or Settings()).data).frame))[:limit]
+    events = _events(log, settings or Settings())[:limit]
     known = [event for event in events if event.item in live.catalog.vocabulary]
     if not known:
         raise EmptyLogError("the model has none of the items of this log; give a log of the same catalog")
@@ -97,7 +98,7 @@ def verify(
         if place % every:
             continue
         answers += 1
-        gap, found = batch.compare(live, Query(user=event.user, at=event.time / 1000, k=k))
+        gap, found = batch.compare(live, Query(user=event.user, at=batch.newest(event.user) / 1000, k=k))
         largest = max(largest, gap)
         if found is not None:
             count += 1
@@ -105,9 +106,14 @@ def verify(
     return VerifyReport(len(known), len(events) - len(known), answers, largest, count, first)
 
 
-def _events(frame: pl.DataFrame) -> Iterator[LogEvent]:
+def _events(log: Any, settings: Settings) -> list[LogEvent]:
+    if isinstance(log, Sequence) and all(isinstance(event, LogEvent) for event in log):
+        return list(log)
+    return list(_rows(load(log, None, settings.data).frame))
+
+
+def _rows(frame: pl.DataFrame) -> Iterator[LogEvent]:
     timed = "time" in frame.columns
-    frame = frame.sort("time", maintain_order=True) if timed else frame
     for sequence, row in enumerate(frame.iter_rows(named=True), 1):
         yield LogEvent(
             row["user"], row["item"], row["time"] if timed else sequence, sequence, row.get("kind"), row.get("value")
@@ -125,10 +131,18 @@ class _Batch:
     def take(self, event: LogEvent) -> None:
         self.new.setdefault(str(event.user), []).append(event)
 
+    def newest(self, user: Id) -> int:
+        """The moment of a user's newest event, so that a late one is compared with all that came before it."""
+        known: list[int] = self._old(user).times.tolist()
+        return max([event.time for event in self.new[str(user)]] + known)
+
+    def _old(self, user: Id) -> Histories:
+        rec = self.recommender
+        return rec.log.rows(rec.users.encode([user]).astype(np.int64) if user in rec.users else _NOBODY)
+
     def history(self, user: Id, at: int) -> Histories:
         """Everything known of a user, ordered by (time, sequence)."""
-        rec, new = self.recommender, self.new.get(str(user), [])
-        old = rec.log.rows(rec.users.encode([user]).astype(np.int64)) if user in rec.users else rec.log.rows(_NOBODY)
+        rec, new, old = self.recommender, self.new.get(str(user), []), self._old(user)
         times = np.concatenate([old.times, np.asarray([event.time for event in new], np.int64)])
         order = np.argsort(times, kind="stable") if old.has_time else np.arange(len(times))
         items = np.concatenate([old.items, rec.catalog.vocabulary.encode([event.item for event in new])])[order]
