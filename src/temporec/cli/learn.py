@@ -1,6 +1,8 @@
 """temporec learn."""
 
+import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +26,9 @@ def learn(
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Learn what is there, and end.")] = False,
     config: Annotated[str | None, typer.Option("--config", help="YAML or JSON file of the learner.")] = None,
+    until_input_ends: Annotated[
+        bool, typer.Option("--until-input-ends", help="End with the process that holds standard input open.")
+    ] = False,
     seed: o.Seed = 0,
     threads: o.Threads = 1,
     set_: o.Set = None,
@@ -40,8 +45,7 @@ def learn(
     settings = settings.override(given)
     settings.run.apply()
     home = Home.open(folder)
-    stop: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    stop = _stops(until_input_ends)
     with only_one(home), open_event_log(log or home.events_path) as events:
         learner = Learner(home, events, settings)
         waiting = events.end() - learner.student.offset
@@ -55,6 +59,15 @@ def learn(
         rate = "no event could be predicted" if seen["ndcg"] is None else f"prequential NDCG@10 {seen['ndcg']:.4f}"
         echo(f"{seen['events']:,} events learned up to offset {last['offset']}; {rate}")
         echo(f"{last['current']} answers" + (f"; {written} waits for its proof" if written else ""))
+
+
+def _stops(until_input_ends: bool) -> list[int]:
+    """A list that is filled when it is time to stop: after SIGTERM, or when standard input has ended."""
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    if until_input_ends:
+        threading.Thread(target=lambda: stop.append(len(os.read(0, 1))), daemon=True).start()
+    return stop
 
 
 def _told(reports: "Iterable[Report]", *, follows: bool, json_: bool) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import gc
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import uvicorn
 
 from temporec.serving.app import create_app
+from temporec.serving.learning import LearnerProcess
 from temporec.serving.logs import log, start_logging
 from temporec.serving.protocol import GuardedProtocol
 from temporec.serving.service import Service
@@ -69,14 +69,13 @@ def serve(folder: str | Path, config: ServeConfig) -> None:
         server.run()
     finally:
         if learner is not None:
-            learner.terminate()
-            learner.wait()
+            learner.close()
 
 
-def _start_learner(service: Service) -> "subprocess.Popen[bytes]":
+def _start_learner(service: Service) -> LearnerProcess:
     """`temporec learn` beside this service."""
     command = [sys.executable, "-c", "from temporec.cli.main import run; run()", "learn", str(service.home.path)]
     words = [] if service.config.log is None else ["--log", service.config.log]
-    process = subprocess.Popen([*command, *words], stdin=subprocess.DEVNULL)
-    service.metrics.learner.set_function(lambda: float(process.poll() is None))
-    return process
+    learner = LearnerProcess([*command, "--until-input-ends", *words])
+    service.metrics.learner.set_function(lambda: float(learner.runs))
+    return learner
