@@ -1,6 +1,7 @@
 """`temporec.Client` against a real service: the verbs of a recommender, and errors as in Python."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,13 @@ import polars as pl
 import pytest
 
 import temporec
+from temporec.data.dataset import build_dataset
 from temporec.errors import DataError, EventConflictError, ServiceError, UnknownIdError, UnknownNameError
 from temporec.recommend.base import Recommender
+from temporec.recommend.fit_config import FitConfig
+from temporec.recommend.fitting import fit_recommender
 from temporec.recommend.query import Event
+from temporec.runtime import RunOptions
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,34 @@ def test_answers_are_those_of_the_model(client: temporec.Client, model: Path) ->
     assert (found.rank, found.place, found.why_not) == (own_reason.rank, own_reason.place, own_reason.why_not)
     assert found.to_text()
     assert [event.item for event in found.events] == [event.item for event in own_reason.events]
+
+
+def test_a_profile_counts_in_an_explanation(tmp_path: Path, start: Callable[..., Any]) -> None:
+    """Users of one town walk along the first half of a circle of items, those of the other along the second."""
+    rows = [(f"u{u}", f"i{u % 2 * 10 + (u // 2 + t) % 10}", 1_700_000_000_000 + t) for u in range(40) for t in range(6)]
+    users = pl.DataFrame(
+        {"user": [f"u{u}" for u in range(40)], "town": ["Oslo", "Lima"] * 20, "member": [True, False] * 20}
+    )
+    dataset = build_dataset(pl.DataFrame(rows, schema=["user", "item", "time"], orient="row"))
+    config = FitConfig.of({
+        "encoder": {"kind": "gru", "dim": 16}, "dropout": 0.0, "training": {"epochs": 20, "lr": 0.01, "tokens": 256},
+    })  # fmt: skip
+    made = fit_recommender(replace(dataset, users=users), config, RunOptions(precision="fp32")).recommender
+    made.save(tmp_path / "shop")
+    server = start(tmp_path / "shop")
+    with temporec.Client(server.url) as client:
+        ranks = []
+        for profile in ({"town": "Oslo", "member": True}, {"town": "Lima"}):
+            own, found = made.explain("i3", profile=profile), client.explain("i3", profile=profile)
+            assert (found.rank, found.source) == (own.rank, own.source)
+            assert found.score == pytest.approx(own.score, abs=1e-4)
+            ranks.append(found.rank)
+        assert ranks[0] < ranks[1]
+        with pytest.raises(DataError, match="colour"):
+            client.explain("i3", profile={"colour": "red"})
+    refused = server.http.get("/v1/explanations", params={"item": "i3", "profile": "town"})
+    assert refused.status_code == 422
+    assert "column=value" in refused.json()["detail"]
 
 
 def test_events_items_feedback_and_forgetting(client: temporec.Client) -> None:

@@ -1,6 +1,7 @@
 """The files in deploy/ are well formed and say what the documentation says. No container engine is needed."""
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,17 @@ def test_the_compose_file() -> None:
     assert service["ports"] == ["127.0.0.1:8000:8000"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
+
+
+def test_the_commands_of_the_compose_file() -> None:
+    """Tokens are made before the first start, so with the folder of the model; the user of the image owns that."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    service = yaml.safe_load(text)["services"]["temporec"]
+    (folder,) = re.findall(r"^# docker compose .* tokens add (\S+) ", text, re.MULTILINE)
+    assert folder == service["command"][1]
+    assert folder.startswith(service["volumes"][0].rpartition(":")[2])
+    (owner,) = re.findall(r'^# sudo chown -R (\d+):\d+ "\$MODEL"', text, re.MULTILINE)
+    assert f"--uid {owner} " in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 
 
 def test_the_dockerfile() -> None:

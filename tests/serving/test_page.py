@@ -130,6 +130,14 @@ def test_ids_and_words_describe_somebody(opened: Callable[..., Any]) -> None:
     expect(page.locator(f'.item[data-item="{chosen}"]')).to_have_count(0)
 
 
+def test_commas_of_any_language_part_the_ids(opened: Callable[..., Any]) -> None:
+    page = ready(opened(locale="zh-CN"))
+    page.locator("#history").fill("i2，i3、 i4,i5")
+    with page.expect_request("**/v1/recommendations") as sent:
+        page.keyboard.press("Enter")
+    assert sent.value.post_data_json["history"] == ["i2", "i3", "i4", "i5"]
+
+
 def test_the_clock_is_dragged(opened: Callable[..., Any]) -> None:
     page = ready(opened())
     ask_for(page, "u5")

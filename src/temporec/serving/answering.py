@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from temporec.data.vocabulary import Id
-from temporec.errors import UnknownNameError
+from temporec.errors import TemporecError, UnknownNameError
 from temporec.recommend.live import Live
 from temporec.recommend.live_log import LogEvent
+from temporec.serving.logs import log
 from temporec.store.records import Record
 
-__all__ = ["Answering", "Version", "log_events"]
+__all__ = ["Answering", "NotInMemoryError", "Version", "log_events", "take_events"]
+
+
+class NotInMemoryError(UnknownNameError):
+    """A version is asked by name, and is not held beside those that answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,14 @@ class Answering:
         return [each for each in (self.current, self.control, *self.others) if each is not None]
 
     def named(self, name: str) -> Version:
-        """One of the versions in memory."""
+        """One of the versions in memory.
+
+        Raises:
+            NotInMemoryError: it is not held, or not any more.
+        """
         found = [version for version in self.versions if version.name == name]
         if not found:
-            raise UnknownNameError(f"version {name!r:.80} is not in memory: {', '.join(v.name for v in self.versions)}")
+            raise NotInMemoryError(f"version {name!r:.80} is not in memory: {', '.join(v.name for v in self.versions)}")
         return found[0]
 
     def of(self, user: Id | None) -> Version:
@@ -54,7 +63,23 @@ class Answering:
         digest = hashlib.sha256(json.dumps(user).encode()).digest()
         return self.control if int.from_bytes(digest[:8]) < self.share * 2**64 else self.current
 
+    def chosen(self, name: str | None, user: Id | None) -> Version:
+        """The version of a name; without a name, the one that answers the user."""
+        return self.of(user) if name is None else self.named(name)
+
 
 def log_events(records: Sequence[Record]) -> list[LogEvent]:
     """The events among some stored records."""
     return [LogEvent.of(record.body, record.offset) for record in records if record.topic == "events"]
+
+
+def take_events(version: Version, events: list[LogEvent]) -> None:
+    """Take durable events; one that a version cannot take is left out of its states, and logged."""
+    try:
+        version.live.take(events)
+    except TemporecError:
+        for event in events:
+            try:
+                version.live.take([event])
+            except TemporecError:
+                log("an event is not in the states", version=version.name, offset=event.sequence)

@@ -1,31 +1,33 @@
 """Recommendations over HTTP: the short way that most requests take, and what it shares with the documented route."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from temporec.errors import UnknownNameError
 from temporec.recommend.query import Query, Recommendations
-from temporec.serving.answering import Answering
+from temporec.serving.answering import Answering, NotInMemoryError
 from temporec.serving.engine import Answer
 from temporec.serving.gate import App, Receive, Scope, Send
 from temporec.serving.problems import Problem, of_validation
 from temporec.serving.schemas import RecommendParams
 from temporec.serving.service import Service
 
-__all__ = ["Json", "Shortcut", "answer_dict", "checked_id", "recommend"]
+__all__ = ["Json", "Shortcut", "answer_dict", "checked_id", "recommend", "with_version"]
+
+T = TypeVar("T")
 
 USER_PATH = re.compile(r"/v1/users/(.{1,512})/recommendations", re.DOTALL)
 ROUTE = "/v1/users/{user}/recommendations"
 _LISTS = frozenset(name for name, field in RecommendParams.model_fields.items() if "list" in str(field.annotation))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_TRIES = 5  # times that a version is loaded for one request
 _JSON = (b"content-type", b"application/json")
 
 
@@ -47,28 +49,44 @@ def checked_id(text: str, what: str) -> str:
 
 async def recommend(service: Service, query: Query, version: str | None, why: bool) -> Answer:
     """Ask the engine; a version that is not in memory is loaded first."""
-    query = _spelt(service, query)
-    if version is not None:
-        await held(service, version)
-    answer = await service.engine.recommend(query, version)
-    if not why:
-        return answer
-    return await service.engine.run(lambda answering: _with_reasons(answering, query, answer))
+    query, engine = _spelt(service, query), service.engine
+    if why:
+        return await with_version(service, version, lambda: engine.run(lambda a: _with_reasons(a, query, version)))
+    if version is None:
+        return await engine.recommend(query)
+    return await with_version(service, version, lambda: engine.recommend(query, version))
 
 
-async def held(service: Service, version: str) -> None:
+async def with_version(service: Service, name: str | None, ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` gives once the version of a name is in memory; loaded again where a swap lets go of it in between."""
+    for _ in range(_TRIES):
+        if name is not None:
+            await _held(service, name)
+        try:
+            return await ask()
+        except NotInMemoryError:
+            continue
+    raise Problem(
+        429, "busy", f"version {name!r} had to make room for others {_TRIES} times; ask for fewer versions at once",
+        headers={"retry-after": "1"},
+    )  # fmt: skip
+
+
+async def _held(service: Service, version: str) -> None:
     """Make sure that a version is in memory."""
     import asyncio
 
     try:
         service.engine.answering.named(version)
-    except UnknownNameError:
+    except NotInMemoryError:
         service.home.folder(version)
         await asyncio.to_thread(service.swap.load_other, version)
 
 
-def _with_reasons(answering: Answering, query: Query, answer: Answer) -> Answer:
-    return Answer(answering.named(answer.version).live.with_reasons(query, answer.found), answer.version)
+def _with_reasons(answering: Answering, query: Query, name: str | None) -> Answer:
+    """Answer and reasons in one go, so by one version."""
+    version = answering.chosen(name, query.user)
+    return Answer(version.live.with_reasons(query, version.live.recommend(query)), version.name)
 
 
 def _spelt(service: Service, query: Query) -> Query:

@@ -52,12 +52,14 @@ def create_app(service: Service) -> App:
     for kind in (Problem, TemporecError, RequestValidationError, HTTPException):
         api.add_exception_handler(kind, _answered)
     api.openapi = lambda: describe(api)  # type: ignore[method-assign]
-    inner: App = api
-    if service.config.cors:
-        inner = CORSMiddleware(
-            api, allow_origins=service.config.cors, allow_methods=["*"], allow_headers=["authorization", "content-type"]
-        )
-    return Gate(inner, Shortcut(service), service, open_tracer(service.config.traces))
+    gate = Gate(api, Shortcut(service), service, open_tracer(service.config.traces))
+    if not service.config.cors:
+        return gate
+    # Outside the gate: a preflight carries no token, and a page may read refusals too.
+    return CORSMiddleware(
+        gate, allow_origins=service.config.cors, allow_methods=["*"],
+        allow_headers=["authorization", "content-type", "x-request-id"], expose_headers=["x-request-id", "retry-after"],
+    )  # fmt: skip
 
 
 def describe(api: FastAPI) -> dict[str, Any]:

@@ -101,6 +101,7 @@ class Client:
             words=query.words,
             at=_moment(query.at),
             candidates=None if query.candidates is None else list(query.candidates),
+            profile=[f"{name}={_text(value)}" for name, value in (query.profile or {}).items()] or None,
         )
         return _explanation(self._ask("GET", "/v1/explanations", params=params))
 
@@ -245,6 +246,10 @@ def _flat(filters: Filters) -> dict[str, Any]:
         blocked=list(filters.blocked) or None,
         category=pairs or None,
     )
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _listed(values: Sequence[str] | str) -> list[str]:

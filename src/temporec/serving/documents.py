@@ -67,4 +67,7 @@ ANSWER["content"]["application/json"]["schema"]["properties"] |= {
     "items": {"type": "array", "items": ROW},
 }
 EXPLANATION = document("Explanation", title=str, source=str, k=int, rank=int, of=int, score=float, why=str, text=str)
-EXPLANATION["content"]["application/json"]["schema"]["properties"] |= {"item": _ID}
+EXPLANATION["content"]["application/json"]["schema"]["properties"] |= {
+    "item": _ID,
+    "score": {"anyOf": [{"type": "number"}, _NULL], "description": "null: nothing is known of the item yet."},
+}

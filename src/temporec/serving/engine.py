@@ -1,17 +1,19 @@
-"""One thread owns the live models: what waits is done together, events first, so the next answer has seen them."""
+"""One thread owns the live models: what waits is done in its order, answers last, so that they have seen all of it."""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+from temporec.data.vocabulary import Id
 from temporec.errors import TemporecError
 from temporec.recommend.live_log import LogEvent
 from temporec.recommend.query import Query, Recommendations
-from temporec.serving.answering import Answering, Version, log_events
+from temporec.serving.answering import Answering, Version, log_events, take_events
 from temporec.serving.logs import log
 from temporec.serving.metrics import Metrics
 from temporec.serving.problems import Problem
@@ -64,6 +66,11 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name="temporec-engine", daemon=True)
         self.show(answering)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread works; without it nothing is answered."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Begin to work for the running event loop."""
         self._loop = asyncio.get_running_loop()
@@ -112,6 +119,7 @@ class Engine:
         self.catalog = answering.current.live.catalog  # items that events may be about: in the model and in the log
         control = None if answering.control is None else answering.control.name
         self.metrics.answering({"current": answering.current.name, "control": control})
+        self.metrics.known.update(version.name for version in answering.versions)
 
     def _enter(self) -> "asyncio.Future[Any]":
         if self.waiting >= self.config.queue:
@@ -149,9 +157,13 @@ class Engine:
                 return
 
     def _do(self, jobs: list[_Job]) -> None:
-        self._take([job for job in jobs if isinstance(job, _Take)])
-        for call in [job for job in jobs if isinstance(job, _Call)]:
-            self._deliver([self._called(call)])
+        """Events and calls in the order in which they came, events that stand together in one go; then all queries."""
+        for kind, group in groupby((job for job in jobs if not isinstance(job, _Ask)), type):
+            together = list(group)
+            if kind is _Take:
+                self._take([job for job in together if isinstance(job, _Take)])
+            for call in [job for job in together if isinstance(job, _Call)]:
+                self._deliver([self._called(call)])
         asks = [job for job in jobs if isinstance(job, _Ask) and not job.done.cancelled()]
         for begin in range(0, len(asks), self.config.batch):
             self._answer(asks[begin : begin + self.config.batch])
@@ -162,9 +174,16 @@ class Engine:
             try:
                 return self._queue.get(timeout=_QUIET)
             except Empty:
-                self.answering.current.live.warm(cold[-_WARM:])
+                users = cold[-_WARM:]
                 del cold[-_WARM:]
+                self._warm(users)
         return self._queue.get()
+
+    def _warm(self, users: list[Id]) -> None:
+        try:
+            self.answering.current.live.warm(users)
+        except Exception as error:  # their states are computed when they ask, or fail then for them alone
+            log("states cannot be computed beforehand", level=logging.ERROR, failed=error)
 
     def _take(self, takes: list[_Take]) -> None:
         results: list[_Result] = []
@@ -178,7 +197,7 @@ class Engine:
             events += log_events(records)
         if events and self.config.mode != "frozen":
             for version in self.answering.versions:
-                _taken(version, events)
+                take_events(version, events)
             self.metrics.offset.set(self.answering.current.live.offset)
         if results:
             self._deliver(results)
@@ -195,7 +214,7 @@ class Engine:
         answering = self.answering
         for ask in asks:
             try:
-                version = answering.of(ask.query.user) if ask.version is None else answering.named(ask.version)
+                version = answering.chosen(ask.version, ask.query.user)
             except TemporecError as error:
                 results.append((ask.done, None, error))
             else:
@@ -217,18 +236,6 @@ class Engine:
                 done.set_result(value)
             else:
                 done.set_exception(failed)
-
-
-def _taken(version: Version, events: list[LogEvent]) -> None:
-    """Take durable events; one that a version cannot take is left out of its states, and logged."""
-    try:
-        version.live.take(events)
-    except TemporecError:
-        for event in events:
-            try:
-                version.live.take([event])
-            except TemporecError:
-                log("an event is not in the states", version=version.name, offset=event.sequence)
 
 
 def _answered(version: Version, asks: list[_Ask]) -> list[_Result]:

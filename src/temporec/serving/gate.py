@@ -12,7 +12,7 @@ from typing import Any
 from temporec.errors import TemporecError
 from temporec.serving.logs import log
 from temporec.serving.problems import MEDIA_TYPE, Problem, of_error
-from temporec.serving.security import API_POLICY, HEADERS, PAGE_POLICY, Token, allows, role_needed
+from temporec.serving.security import API_POLICY, HEADERS, PAGE_POLICY, Token, allows, is_foreign, role_needed
 from temporec.serving.service import Service
 from temporec.serving.settings import LOOPBACK_NAMES
 from temporec.serving.tracing import Tracer, route_of
@@ -27,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
+_PROBES = ("/healthz", "/readyz")  # asked by whatever runs the service, under any name
 _CLOSE = {"connection": "close"}
 
 
@@ -49,39 +50,40 @@ class Gate:
         answer = _Answer(send, request, scope["path"])
         failed: BaseException | None = None
         body_is_here = False
-        try:
-            async with asyncio.timeout(self.service.config.timeout):
-                scope["state"]["token"] = self._admit(scope, headers, began).name
-                if scope["method"] in _WITH_BODY:
-                    receive = await self._body(headers, receive)
-                body_is_here = True
-                with self.tracer.span(scope, request):
+        with self.tracer.span(scope, answer):
+            try:
+                async with asyncio.timeout(self.service.config.timeout):
+                    scope["state"]["token"] = self._admit(scope, headers, began).name
+                    if scope["method"] in _WITH_BODY:
+                        receive = await self._body(headers, receive)
+                    body_is_here = True
                     await (self.shortcut(scope) or self.app)(scope, receive, answer.send)
-        except Problem as problem:
-            await answer.problem(problem)
-        except TemporecError as error:
-            await answer.problem(of_error(error))
-        except TimeoutError:
-            seconds = self.service.config.timeout
-            late = Problem(
-                408, "slow", f"the body did not come within {seconds:g} s; send it again, or send less", headers=_CLOSE
-            )
-            none = Problem(504, "timeout", f"no answer within {seconds:g} s; ask for less, or later")
-            await answer.problem(none if body_is_here else late)
-        except Exception as error:
-            failed = error
-            text = f"the service has failed at this; tell its operator the request {request}"
-            await answer.problem(Problem(500, "internal", text))
+            except Problem as problem:
+                await answer.problem(problem)
+            except TemporecError as error:
+                await answer.problem(of_error(error))
+            except TimeoutError:
+                seconds = self.service.config.timeout
+                text = f"the body did not come within {seconds:g} s; send it again, or send less"
+                late = Problem(408, "slow", text, headers=_CLOSE)
+                none = Problem(504, "timeout", f"no answer within {seconds:g} s; ask for less, or later")
+                await answer.problem(none if body_is_here else late)
+            except Exception as error:
+                failed = error
+                text = f"the service has failed at this; tell its operator the request {request}"
+                await answer.problem(Problem(500, "internal", text))
         self._note(scope, answer, time.perf_counter() - began, failed)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes], now: float) -> Token:
-        """Refuse a wrong host, token, role or rate."""
+        """Refuse a wrong host, page, token, role or rate."""
         service = self.service
         hosts = self.hosts or (frozenset(LOOPBACK_NAMES) if service.tokens.is_open else None)
-        if hosts is not None:
+        if hosts is not None and scope["path"] not in _PROBES:
             host = headers.get(b"host", b"").decode("latin-1").lower()
             if host not in hosts and host.rpartition(":")[0] not in hosts:
                 raise Problem(421, "host", "this service does not answer to that Host; set allowed_hosts to let it")
+        if scope["method"] in _WITH_BODY and is_foreign(headers, service.config.cors):
+            raise Problem(403, "origin", "a page of another origin may change nothing here; set cors to let it")
         needed = role_needed(scope["method"], scope["path"])
         if needed is None:
             return Token("nobody", "read", "")

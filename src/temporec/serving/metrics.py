@@ -24,7 +24,7 @@ class Metrics:
         )
         self.events = Counter("temporec_events", "Events acknowledged as durable.", registry=own)
         self.feedback = Counter(
-            "temporec_feedback", "Feedback by version and action.", ["version", "action"], registry=own
+            "temporec_feedback", "Feedback by version (or other) and action.", ["version", "action"], registry=own
         )
         self.batches = Histogram("temporec_batch_size", "Requests scored together.", buckets=_SIZES, registry=own)
         self.waiting = Gauge("temporec_waiting", "Requests that wait for the model.", registry=own)
@@ -32,6 +32,7 @@ class Metrics:
         self.swaps = Counter("temporec_swaps", "Changes of the version.", ["outcome"], registry=own)
         self.version = Gauge("temporec_version", "1 for the versions that answer.", ["version", "role"], registry=own)
         self.learner = Gauge("temporec_learner_running", "Whether the learner process runs.", registry=own)
+        self.known: set[str] = set()  # versions that were in memory since the start
         self.latencies: deque[float] = deque(maxlen=_KEPT)
         self._children: dict[tuple[str, int], tuple[Any, Any]] = {}
 
@@ -44,6 +45,10 @@ class Metrics:
         children[1].observe(seconds)
         if status == 200 and route.endswith("recommendations"):
             self.latencies.append(seconds)
+
+    def judged(self, version: str, action: str) -> None:
+        """Count one feedback; versions that this service did not answer with are counted together."""
+        self.feedback.labels(version if version in self.known else "other", action).inc()
 
     def percentiles(self) -> dict[str, float | None]:
         """Milliseconds of the last recommendations."""

@@ -36,7 +36,7 @@ def router(service: Service) -> APIRouter:
         given = body if isinstance(body, list) else [body]
         stored = await service.store([_feedback_record(service, each) for each in given])
         for each in given:
-            service.metrics.feedback.labels(each.version, each.action).inc()
+            service.metrics.judged(each.version, each.action)
         return Json({"taken": len(stored), "offset": max(r.offset for r in stored)})
 
     return routes

@@ -2,13 +2,15 @@
 
 import asyncio
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import polars as pl
 from fastapi import APIRouter, Query
 
 from temporec.data.catalog import Catalog
+from temporec.data.vocabulary import Id
 from temporec.errors import UnknownIdError
+from temporec.recommend.live import Live
 from temporec.serving.answering import Answering
 from temporec.serving.answers import Json, checked_id
 from temporec.serving.documents import document, problems
@@ -26,7 +28,7 @@ Change = dict[str, object]
 
 def router(service: Service) -> APIRouter:
     """The routes of one service."""
-    routes = APIRouter(prefix="/v1", tags=["items"], default_response_class=Json)
+    routes, made = APIRouter(prefix="/v1", tags=["items"], default_response_class=Json), _Changes(service)
 
     @routes.get("/items", responses={200: document("Found", items=list), **problems(422)})
     async def find_items(
@@ -40,7 +42,7 @@ def router(service: Service) -> APIRouter:
     async def put_items(body: Items) -> Json:
         """Add items or change them, effective at once; `available: false` takes one out of stock."""
         changes = [_change(service, item) for item in (body if isinstance(body, list) else [body])]
-        return Json({"items": len(changes), "new": await _apply(service, changes)})
+        return Json({"items": len(changes), "new": await made.apply(changes)})
 
     @routes.delete("/items/{item:path}", responses={200: document("Removed", items=int), **problems(404, 422, 503)})
     async def remove_item(item: ItemId) -> Json:
@@ -50,7 +52,7 @@ def router(service: Service) -> APIRouter:
             raise of_error(
                 UnknownIdError(f"item {item!r:.80} is not in the catalog, so there is nothing to remove"), 404
             )
-        await _apply(service, [{"action": "delete", "item": asked}])
+        await made.apply([{"action": "delete", "item": asked}])
         return Json({"items": 1})
 
     return routes
@@ -62,33 +64,68 @@ def _change(service: Service, item: ItemIn) -> Change:
     return change if item.available else {**change, "available": False}
 
 
-async def _apply(service: Service, changes: list[Change]) -> int:
-    """Change the items in memory, make it durable, then let events be about them.
+class _Changes:
+    """Changes of items: in memory, then durable, one after another, so that what fails can be undone.
 
-    Memory comes first, because only a model can say whether it can place an item; an item that is new and cannot be
-    made durable is hidden again.
+    Memory comes first, because only a model can say whether it can place an item. Events may be about new items once
+    they are durable; where that fails, known items are again as they were, and new ones are hidden.
     """
-    engine, done = service.engine, set[int]()
 
-    def change(answering: Answering) -> int:
-        new = [apply_items(v.live, changes) for v in answering.versions if id(v.live) not in done]
-        done.update(id(version.live) for version in answering.versions)
-        return max(new, default=0)
+    def __init__(self, service: Service) -> None:
+        self.service, self._one_by_one = service, asyncio.Lock()
 
-    def publish(answering: Answering) -> None:
-        change(answering)  # versions that came meanwhile
-        engine.show(answering)
+    async def apply(self, changes: list[Change]) -> int:
+        """Make changes in all versions; how many items are new. Who waits no longer does not stop it half-way."""
+        return await asyncio.shield(asyncio.ensure_future(self._in_turn(changes)))
 
-    before = engine.catalog
-    new = await engine.run(change)
-    try:
-        await service.store([Record(uuid.uuid4().hex, "items", {**change}) for change in changes])
-    except BaseException:
-        fresh = [{"action": "delete", "item": c["item"]} for c in changes if c["item"] not in before.vocabulary]
-        engine.submit(lambda answering: [apply_items(version.live, fresh) for version in answering.versions])
-        raise
-    await engine.run(publish)
-    return new
+    async def _in_turn(self, changes: list[Change]) -> int:
+        async with self._one_by_one:
+            return await self._apply(changes)
+
+    async def _apply(self, changes: list[Change]) -> int:
+        engine, before = self.service.engine, dict[int, _Before]()
+
+        def change(answering: Answering) -> int:
+            new = 0
+            for live in [version.live for version in answering.versions if id(version.live) not in before]:
+                was = _Before(live, live.catalog, sorted(live.absent))
+                new = max(new, apply_items(live, changes))
+                before[id(live)] = was
+            return new
+
+        def publish(answering: Answering) -> None:
+            change(answering)  # versions that came meanwhile
+            engine.show(answering)
+
+        def undo(_: Answering) -> None:
+            for each in before.values():
+                each.restore([item for change in changes if isinstance(item := change["item"], str | int)])
+
+        try:
+            new = await engine.run(change)
+            await self.service.store([Record(uuid.uuid4().hex, "items", {**change}) for change in changes])
+        except BaseException:
+            engine.submit(undo)
+            raise
+        await engine.run(publish)
+        return new
+
+
+class _Before(NamedTuple):
+    """What a live model knew of its items."""
+
+    live: Live
+    catalog: Catalog
+    absent: list[int]
+
+    def restore(self, items: list[Id]) -> None:
+        """Let it know of some items what it knew; those that are new since are hidden."""
+        live, size = self.live, len(self.catalog)
+        frame = pl.concat([self.catalog.frame, live.catalog.frame[size:]])
+        live.recommender.catalog = Catalog(live.catalog.vocabulary, frame)
+        live.put_items(pl.DataFrame({"item": items}, schema={"item": frame.schema["item"]}))
+        hidden = [item for item in items if item not in self.catalog.vocabulary]
+        live.remove_items([*hidden, *self.catalog.vocabulary.decode(self.absent)])
 
 
 def _find(catalog: Catalog, text: str, k: int) -> list[dict[str, Any]]:

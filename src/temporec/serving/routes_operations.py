@@ -37,6 +37,10 @@ def router(service: Service) -> APIRouter:
         """Whether requests are answered."""
         if not service.ready:
             raise Problem(503, "not-ready", "the service starts or stops; ask again", headers={"retry-after": "1"})
+        if not service.engine.is_alive:
+            raise Problem(
+                503, "not-ready", "the engine has ended; start the service again", headers={"retry-after": "1"}
+            )
         return Json({"ready": True, "version": service.engine.answering.current.name})
 
     @routes.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -4,10 +4,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 
+from temporec.data.vocabulary import Id
 from temporec.errors import UnknownIdError
-from temporec.recommend.query import Event
+from temporec.recommend.explanation import Explanation
 from temporec.recommend.query import Query as Asked
-from temporec.serving.answers import Json, answer_dict, checked_id, held, recommend
+from temporec.recommend.query import Recommendations
+from temporec.serving.answering import Answering
+from temporec.serving.answers import Json, answer_dict, checked_id, recommend, with_version
 from temporec.serving.documents import ANSWER, EXPLANATION, problems
 from temporec.serving.problems import of_error
 from temporec.serving.schemas import ExplainParams, QueryIn, RecommendParams, SimilarParams
@@ -41,36 +44,28 @@ def router(service: Service) -> APIRouter:
     @routes.get("/items/{item:path}/similar", responses={200: ANSWER, **problems(404, 422)})
     async def similar(request: Request, item: ItemId, params: Annotated[SimilarParams, Query()]) -> Json:
         """The items closest to one item."""
-        asked, version = service.item(checked_id(item, "item")), await _version(service, params.version)
+        asked, run = service.item(checked_id(item, "item")), service.engine.run
         if asked not in service.engine.catalog.vocabulary:
             raise of_error(UnknownIdError(f"item {item!r:.80} is not in the catalog; give an id of an item"), 404)
-        filters = params.to_filters()
-        found = await service.engine.run(lambda a: a.named(version).live.similar(asked, params.k, filters))
+        found, version = await with_version(service, params.version, lambda: run(lambda a: _similar(a, asked, params)))
         return Json(answer_dict(found, version, request.state.request))
 
     @routes.get("/explanations", responses={200: EXPLANATION, **problems(404, 422)})
     async def explain(params: Annotated[ExplainParams, Query()]) -> Json:
         """Why an item is recommended to a user or after a history, or why not."""
-        query, version = _asked(service, params), await _version(service, params.version)
-        item = service.item(params.item)
-        found = await service.engine.run(lambda a: a.named(version).live.explain(item, query))
+        query = params.to_query(None if params.user is None else service.user(params.user))
+        item, name, run = service.item(params.item), params.version, service.engine.run
+        found, version = await with_version(service, name, lambda: run(lambda a: _explained(a, name, item, query)))
         return Json({**found.to_dict(), "version": version})
 
     return routes
 
 
-def _asked(service: Service, params: ExplainParams) -> Asked:
-    from dataclasses import replace
-
-    user = None if params.user is None else service.user(params.user)
-    query = params.to_query(user)
-    history: list[str | int | Event] = list(params.history)
-    return replace(query, history=history, words=params.words)
+def _similar(answering: Answering, item: Id, params: SimilarParams) -> tuple[Recommendations, str]:
+    version = answering.chosen(params.version, None)
+    return version.live.similar(item, params.k, params.to_filters()), version.name
 
 
-async def _version(service: Service, name: str | None) -> str:
-    """The version asked for, in memory; the current one by default."""
-    if name is None:
-        return service.engine.answering.current.name
-    await held(service, name)
-    return name
+def _explained(answering: Answering, name: str | None, item: Id, query: Asked) -> tuple[Explanation, str]:
+    version = answering.chosen(name, query.user)
+    return version.live.explain(item, query), version.name

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from temporec.data.vocabulary import Id
-from temporec.serving.answering import Answering
+from temporec.serving.answering import Answering, log_events, take_events
 from temporec.serving.answers import Json, checked_id
 from temporec.serving.documents import document, problems
 from temporec.serving.routes_recommend import UserId
@@ -44,10 +44,20 @@ def router(service: Service) -> APIRouter:
         """Forget a user: records of the log (`events`), history and state; the answer says what remains."""
         asked = service.user(checked_id(user, "user"))
         gone = await asyncio.to_thread(service.log.forget, asked)
-        forgotten = await service.engine.run(lambda a: [version.live.forget(asked) for version in a.versions])
-        return Json({"user": asked, "events": gone, "history": max(forgotten), "remains": REMAINS})
+        await service.store([])  # through the writer: what was stored before is taken before
+        forgotten = await service.engine.run(lambda answering: _forget(service, answering, asked))
+        return Json({"user": asked, "events": gone, "history": forgotten, "remains": REMAINS})
 
     return routes
+
+
+def _forget(service: Service, answering: Answering, user: Id) -> int:
+    """Drop history and state; the log, in whose order it is, says what the user did since. How many events went."""
+    count = max(version.live.forget(user) for version in answering.versions)
+    if service.config.mode != "frozen" and (since := log_events(service.log.read_user(user))):
+        for version in answering.versions:
+            take_events(version, since)
+    return count
 
 
 def _history(answering: Answering, user: Id, k: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What requests may say: the same names as in Python, checked before anything is done."""
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
@@ -193,6 +194,16 @@ class ExplainParams(RecommendParams):
     user: Text | None = None
     history: TextIds = []
     words: Annotated[str, Field(min_length=1, max_length=2_000)] | None = None
+    profile: Annotated[
+        list[Text],
+        AfterValidator(_pairs),
+        Field(max_length=100, description="What is known of the user: column=value."),
+    ] = []
+
+    def to_query(self, user: str | int | None) -> Query:
+        history: list[str | int | Event] = list(self.history)
+        known = {column: value for column, _, value in (pair.partition("=") for pair in self.profile)}
+        return replace(super().to_query(user), history=history, words=self.words, profile=known or None)
 
 
 def moment(text: str | float | None) -> str | float | None:

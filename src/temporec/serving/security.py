@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,7 +20,7 @@ from temporec.serving.problems import Problem
 
 __all__ = [
     "API_POLICY", "HEADERS", "PAGE_POLICY", "RateLimit", "Role", "Token", "Tokens", "add_token", "allows",
-    "read_tokens", "revoke_token", "role_needed",
+    "is_foreign", "read_tokens", "revoke_token", "role_needed",
 ]  # fmt: skip
 
 Role = Literal["read", "write", "admin"]
@@ -159,6 +159,16 @@ def role_needed(method: str, path: str) -> Role | None:
 def allows(held: Role, needed: Role) -> bool:
     """Whether a role includes another: admin > write > read."""
     return ROLES.index(held) >= ROLES.index(needed)
+
+
+def is_foreign(headers: Mapping[bytes, bytes], origins: Collection[str]) -> bool:
+    """Whether a browser says that a page of another origin sends this, one that is not among the allowed origins."""
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if origin in origins or "*" in origins:
+        return False
+    if (site := headers.get(b"sec-fetch-site")) is not None:
+        return site not in (b"same-origin", b"none")
+    return bool(origin) and origin.partition("://")[2].lower() != headers.get(b"host", b"").decode("latin-1").lower()
 
 
 class RateLimit:

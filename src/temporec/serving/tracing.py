@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 from temporec import __version__
 from temporec.errors import MissingExtraError
@@ -15,11 +15,17 @@ def route_of(scope: MutableMapping[str, Any]) -> str:
     return getattr(scope.get("route"), "path_format", None) or str(scope["state"].get("route", "-"))
 
 
+class Answered(Protocol):
+    """What a request is answered with."""
+
+    status: int
+
+
 class Tracer:
     """Makes no spans."""
 
-    def span(self, scope: MutableMapping[str, Any], request: str) -> AbstractContextManager[Any]:
-        """A block that handles one request."""
+    def span(self, scope: MutableMapping[str, Any], answer: Answered) -> AbstractContextManager[Any]:
+        """A block that handles one request; its failures are answered in the block."""
         return nullcontext()
 
 
@@ -28,11 +34,18 @@ class _Spans(Tracer):
         self._tracer = provider.get_tracer("temporec", __version__)
 
     @contextmanager
-    def span(self, scope: MutableMapping[str, Any], request: str) -> Iterator[Any]:
+    def span(self, scope: MutableMapping[str, Any], answer: Answered) -> Iterator[Any]:
+        from opentelemetry.trace import StatusCode
+
         with self._tracer.start_as_current_span(f"{scope['method']} request") as span:
+            request = scope["state"]["request"]
             span.set_attributes({"http.request.method": scope["method"], "temporec.request": request})
-            yield
-            span.set_attribute("http.route", route_of(scope))
+            try:
+                yield
+            finally:
+                span.set_attributes({"http.route": route_of(scope), "http.response.status_code": answer.status})
+                if answer.status >= 500:
+                    span.set_status(StatusCode.ERROR)
 
 
 def open_tracer(where: str) -> Tracer:

@@ -29,7 +29,7 @@ function fail(error) {
 
 const guarded = (call) => (...given) => call(...given).catch(fail);
 const user = () => byId("user").value.trim();
-const history = () => byId("history").value.split(/[,,]/).map((each) => each.trim()).filter(Boolean);
+const history = () => byId("history").value.split(/[,，、]/).map((each) => each.trim()).filter(Boolean);
 const at = () => (byId("timed").checked ? Number(byId("clock").value) : null);
 
 function question(version) {
