@@ -9,6 +9,7 @@ memory grows by less than 2 % from minute 5 on, and no request fails.
 import asyncio
 import json
 import random
+import time
 from typing import Any
 
 import calibration as c
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--settled", type=float, default=5.0, help="minutes after which memory shall not grow")
     parser.add_argument("--rate", type=float, default=0.0, help="requests per second; 0 = half of the saturation")
+    parser.add_argument("--settle", type=float, default=90.0, help="seconds for the states that are made beforehand")
     parser.add_argument("--events", type=float, default=5.0, help="events per second beside them")
     args = parser.parse_args()
     c.run(args, __doc__ or "", lambda: measure(args))
@@ -33,6 +35,7 @@ def measure(args: Any) -> tuple[c.Figures, list[c.Bar]]:
     paths = [f"/v1/users/{user}/recommendations?k=10" for user in users]
     with s.fresh(folder) as copy:
         server = s.Server(copy, "--set", "rate=0")
+        time.sleep(args.settle)
         rate = args.rate or s.saturated(server.url, paths, 10.0, 32)["requests_per_second"] / 2
         c.note(f"{rate:.0f} requests per second")
         found, memory = s.run(soak(args, server, paths, (users, items), rate))

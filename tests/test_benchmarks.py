@@ -29,7 +29,7 @@ TINY = {
     "serve_start": [*SERVED, "--repeats", "1", "--events", "500"],
     "serve_swaps": [*SERVED, "--swaps", "2", "--users", "2"],
     "serve_kills": [*SERVED, "--rounds", "1", "--full", "0", "--traced", "0"],
-    "serve_soak": [*SERVED, "--minutes", "0.05", "--settled", "0.01", "--rate", "10"],
+    "serve_soak": [*SERVED, "--settle", "0", "--minutes", "0.05", "--settled", "0.01", "--rate", "10"],
     "text_speed": ["--encoder", "VECTORS", "--items", "none", "--titles", "50"],
     "variants": [
         *("--log", "LOG", "--items", "ITEMS", "--share", "0.5", "--seeds", "0"),
