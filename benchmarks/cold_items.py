@@ -61,7 +61,8 @@ def one(parts: Any, args: Any, draw: int) -> tuple[np.ndarray, np.ndarray, np.nd
     """Hits of new items; NDCG@10 of known ones without and with the new items in the ranking."""
     from temporec.config import parse_overrides
     from temporec.data.dataset import Dataset
-    from temporec.recommend.fitting import fit_recommender, hide_seen
+    from temporec.recommend.fitting import fit_recommender
+    from temporec.recommend.validation import hide_seen
     from temporec.runtime import RunOptions
     from temporec.workflow.presets import fit_config
 
@@ -85,7 +86,12 @@ def one(parts: Any, args: Any, draw: int) -> tuple[np.ndarray, np.ndarray, np.nd
     together, without = np.concatenate(ndcg[True]), np.concatenate(ndcg[False])
     is_new = new[test.targets]
     cold = fitted.recommender.cold
-    facts = {"epochs": fitted.epochs, "seconds": fitted.seconds, "offset": None if cold is None else cold.offset}
+    facts = {
+        "fade": fitted.fade,
+        "epochs": fitted.epochs,
+        "seconds": fitted.seconds,
+        "offset": None if cold is None else cold.offset,
+    }
     c.note(f"draw {draw}: recall@10 {(together[is_new] > 0).mean():.4f}, {facts}")
     return (together[is_new] > 0).astype(float), without[~is_new], together[~is_new], facts
 

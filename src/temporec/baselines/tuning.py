@@ -12,7 +12,7 @@ from temporec.data.split import Cases
 from temporec.errors import EmptyLogError
 from temporec.metrics.ranking import ndcg
 from temporec.metrics.ranks import rank_targets
-from temporec.recommend.fitting import hide_seen
+from temporec.recommend.validation import hide_seen
 from temporec.runtime import random_state
 
 __all__ = ["Tuned", "tune"]

@@ -30,7 +30,7 @@ from temporec.metrics.ranking import evaluate_ranks
 from temporec.metrics.ranks import NEVER, distinct_targets, rank_targets
 from temporec.ranking.topk import top_k
 from temporec.recommend.base import Recommender
-from temporec.recommend.fitting import hide_seen
+from temporec.recommend.validation import hide_seen
 from temporec.runtime import random_state
 
 __all__ = ["EvaluationConfig", "Result", "answer", "evaluate"]

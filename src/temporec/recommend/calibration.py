@@ -1,6 +1,7 @@
-"""What new items may cost the known ones: the constant on their scores, chosen on validation."""
+"""Where texts count: the constant on the scores of new items, and how few events are few, chosen on validation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,11 +12,14 @@ from temporec.data.dataset import Dataset
 from temporec.data.split import Cases
 from temporec.model import SequenceModel
 from temporec.recommend.cold import LIST, ColdConfig, ColdItems, Span, TextMap, shown
+from temporec.recommend.rare import mix_rare_items
 from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.validation import sampled, validation_ndcg
 from temporec.runtime import random_state
 
 __all__ = ["fit_cold_items"]
 
+_CASES = 5_000  # of the validation, by which the fade is chosen
 _SHARE = 0.05  # of the known items that play the new ones
 _STEPS = np.arange(-8.0, 8.01, 0.05)
 
@@ -27,42 +31,61 @@ def fit_cold_items(
     config: ColdConfig,
     valid: Cases | None,
     spans: Sequence[Span] = (),
-) -> ColdItems | None:
-    """The map from texts to the trained table, and the offset of new items; None where no item has a text.
+    exclude_seen: bool = True,
+) -> tuple[ColdItems | None, float]:
+    """The map from texts to the trained table with the offset of new items; and the fade of rare ones.
 
-    `spans`: the columns of each text encoder, where there are several.
+    No map, and no fade, where no item has a text. The rows of rare items are changed in the model.
+
+    Args:
+        spans: the columns of each text encoder, where there are several.
     """
     events = np.bincount(train.interactions.item, minlength=train.catalog.size)[1:]
-    fitted = TextMap.fit(texts, model.item_table(), events, config.neighbours, spans)
+    learned = model.item_table().detach().clone()
+    fitted = TextMap.fit(texts, learned, events, config.neighbours, spans)
     if fitted is None or not model.config.head.tied:
-        return None
+        return None, 0.0
+    judge = None if valid is None else _judge(model, train, valid, exclude_seen)
+    fade = mix_rare_items(model, fitted, texts, events, config.fade, judge)
     offset = config.offset
     if offset is None:
-        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, events, fitted.span)
-    return ColdItems(fitted, texts, events > 0, offset, config.after)
+        offset = (
+            0.0
+            if valid is None
+            else _offset(model, train, texts, config, valid, _Learned(learned, events, fitted.span))
+        )
+    return ColdItems(fitted, texts, events > 0, offset, config.after), fade
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What the training has left: item table [V + 1, D], events of each item [V], columns that tell neighbours."""
+
+    table: Tensor
+    events: np.ndarray
+    span: Span
+
+
+def _judge(model: SequenceModel, train: Dataset, valid: Cases, exclude_seen: bool) -> Callable[[], float]:
+    cases = sampled(valid, _CASES, 0)
+    return lambda: validation_ndcg(NeuralRecommender(model, train, exclude_seen), cases)[0]
 
 
 @torch.no_grad()
 def _offset(
-    model: SequenceModel,
-    train: Dataset,
-    texts: np.ndarray,
-    config: ColdConfig,
-    valid: Cases,
-    events: np.ndarray,
-    span: Span,
+    model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases, learned: _Learned
 ) -> float:
     """The largest offset at which targets among known items lose at most `cost` of their NDCG@10."""
+    events, span = learned.events, learned.span
     draw = random_state(0, 12)
     usable = np.flatnonzero((events > 0) & texts.any(axis=1))
     played = np.sort(draw.choice(usable, max(1, round(_SHARE * len(usable))), replace=False))
     rest = events.copy()
     rest[played] = 0
-    fitted = TextMap.fit(texts, model.item_table(), rest, config.neighbours, [span])
+    fitted = TextMap.fit(texts, learned.table, rest, config.neighbours, [span])
     if fitted is None:
         return 0.0
-    device = model.item_table().device
-    new = model.head.item_vectors(fitted(texts[played]).to(device))
+    new = model.head.item_vectors(fitted(texts[played]).to(learned.table.device))
     known = np.flatnonzero((valid.histories.lengths > 0) & (np.diff(valid.offsets) == 1))
     known = known[~np.isin(valid.targets[valid.offsets[known]], [0, *(played + 1)])]
     places = min(LIST - config.after, len(played))

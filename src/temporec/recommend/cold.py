@@ -38,6 +38,8 @@ class ColdConfig(Config):
             twentieth of the known items treated as new; it decides `offset`. What is really new costs a tenth more
             (docs/benchmarks.md), so the default keeps it below 2 %.
         offset: added to the scores of new items; None = chosen so, 0 where there is no validation.
+        fade: trained items with n events get rows that stand between what was learned and what their texts say, the
+            texts with the weight fade / (fade + n); None = chosen on validation, 0 where there is none.
         after: so many of the first ten places are for known items alone, and new items that deserve one of the others
             take the last of them, where a place costs little and still is seen. 0 = new items may come anywhere.
     """
@@ -45,6 +47,7 @@ class ColdConfig(Config):
     neighbours: PositiveInt = 30
     cost: float = Field(default=0.0175, ge=0.0, lt=1.0)
     offset: float | None = None
+    fade: float | None = Field(default=None, ge=0.0)
     after: NonNegativeInt = Field(default=7, le=LIST)
 
 
@@ -107,15 +110,24 @@ class TextMap:
         close = (self.rows[judges] * self._local(self.texts[judges], judges)).sum(dim=1)
         return float(np.average(close.numpy(), weights=events[some]))
 
-    @torch.no_grad()
-    def __call__(self, texts: np.ndarray) -> Tensor:
-        """Rows [n, D] for text vectors [n, d]; a text that is all zero has a zero row."""
-        parts = [self._some(torch.from_numpy(texts[i : i + _ROWS]).float()) for i in range(0, len(texts), _ROWS)]
-        return torch.cat(parts) if parts else torch.zeros(0, self.rows.shape[1])
+    def __call__(self, texts: np.ndarray, own: np.ndarray | None = None) -> Tensor:
+        """Rows [n, D] for text vectors [n, d]; a text that is all zero has a zero row.
 
-    def _some(self, texts: Tensor) -> Tensor:
+        `own`: the places [n] of these items among the trained ones with texts, where they are such: then their own rows
+        are not among those that their neighbours lend.
+        """
+        found = [torch.zeros(0, self.rows.shape[1])]
+        for begin in range(0, len(texts), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            found.append(self._some(texts[part], None if own is None else own[part]))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def _some(self, vectors: np.ndarray, own: np.ndarray | None) -> Tensor:
+        texts = torch.from_numpy(vectors).float()
         general = F.normalize(texts @ self.weight[:-1] + self.weight[-1], dim=1)
-        local = self._local(F.normalize(texts[:, slice(*self.span)], dim=1))
+        places = None if own is None else torch.from_numpy(own)
+        local = self._local(F.normalize(texts[:, slice(*self.span)], dim=1), places)
         rows: Tensor = F.normalize(general + local, dim=1) * self.length
         return rows * texts.any(dim=1, keepdim=True)
 

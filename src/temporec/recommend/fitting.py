@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from temporec import registry
-from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset
 from temporec.data.sequences import Sequences
 from temporec.data.split import Cases
-from temporec.metrics.ranking import accuracy, ndcg
-from temporec.metrics.ranks import rank_targets
 from temporec.model import SequenceModel
 from temporec.recommend.calibration import fit_cold_items
 from temporec.recommend.fit_config import FitConfig
@@ -24,11 +19,12 @@ from temporec.recommend.neighbours import neighbour_table
 from temporec.recommend.profile_fit import encode_users, fit_profiles
 from temporec.recommend.recommender import NeuralRecommender
 from temporec.recommend.transfer import Source
-from temporec.runtime import RunOptions, random_state
+from temporec.recommend.validation import sampled, validation_ndcg
+from temporec.runtime import RunOptions
 from temporec.training.listeners import EpochRecord, Listener
 from temporec.training.trainer import Trainer
 
-__all__ = ["Fitted", "fit_recommender", "hide_seen", "validation_ndcg"]
+__all__ = ["Fitted", "fit_recommender"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Fitted:
     records: list[EpochRecord]
     epochs: int  # that validation chose
     seconds: float
+    fade: float = 0.0  # what `cold.fade` was, or what validation chose
 
 
 def fit_recommender(
@@ -62,13 +59,14 @@ def fit_recommender(
     if model.live is not None:
         inputs = inputs.settled(model)
         vectors = model.given[1:].cpu().numpy()
-    cold = None
+    cold, fade = None, 0.0
     if vectors is not None and config.recommender.kind == "neural":
-        cold = fit_cold_items(model, train, vectors, config.cold, valid, inputs.vectors.spans)
+        spans = inputs.vectors.spans
+        cold, fade = fit_cold_items(model, train, vectors, config.cold, valid, spans, exclude_seen)
     recommender = _kind(config)(model, train, exclude_seen, inputs, cold)
     if users is not None:
         recommender.profiles = fit_profiles(recommender, users, config.profiles, options.seed)
-    return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began)
+    return Fitted(recommender, progress.records, progress.best_epochs, time.perf_counter() - began, fade)
 
 
 def _build(train: Dataset, config: FitConfig, seed: int) -> tuple[SequenceModel, Inputs, np.ndarray | None]:
@@ -102,31 +100,9 @@ def _sequences(train: Dataset, config: FitConfig, vectors: np.ndarray | None) ->
 def _validator(
     train: Dataset, valid: Cases, config: FitConfig, options: RunOptions, exclude_seen: bool
 ) -> Callable[[SequenceModel], tuple[float, float]]:
-    known = np.flatnonzero(valid.histories.lengths > 0)
-    if len(known) > config.validation_cases:
-        known = np.sort(random_state(options.seed, 3).choice(known, config.validation_cases, replace=False))
-    cases = valid.rows(known)
+    cases = sampled(valid, config.validation_cases, options.seed)
 
     def validate(model: SequenceModel) -> tuple[float, float]:
         return validation_ndcg(_kind(config)(model, train, exclude_seen), cases)
 
     return validate
-
-
-def validation_ndcg(recommender: NeuralRecommender, cases: Cases, k: int = 10) -> tuple[float, float]:
-    """Mean NDCG@k and top-1 accuracy: all items, pessimistic ties, seen items left out if the recommender does so."""
-    total = first = 0.0
-    for rows, scores in recommender.chunks(cases.histories):
-        part = cases.rows(rows)
-        if recommender.exclude_seen:
-            hide_seen(scores, part.histories)
-        ranks = rank_targets(scores, part.targets, part.offsets)
-        total += float(np.nansum(ndcg(ranks, part.offsets, k)))
-        first += float(np.nansum(accuracy(ranks, part.offsets)))
-    return total / len(cases), first / len(cases)
-
-
-def hide_seen(scores: Tensor, histories: Histories) -> None:
-    """Set the scores [B, V + 1] of each history's own items to -inf, in place."""
-    rows = np.repeat(np.arange(len(histories)), histories.lengths)
-    scores[torch.from_numpy(rows), torch.from_numpy(histories.items.astype(np.int64))] = -torch.inf

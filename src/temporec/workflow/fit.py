@@ -135,7 +135,7 @@ def _refit(
     again = config.override({"training.epochs": max(1, trial.fitted.epochs)})
     exclude, cold = trial.recommender.exclude_seen, trial.fitted.recommender.cold
     if cold is not None:
-        again = again.override({"cold.offset": cold.offset})
+        again = again.override({"cold.offset": cold.offset, "cold.fade": trial.fitted.fade})
     return fit_recommender(
         dataset, again, settings.run, exclude_seen=exclude, listener=listener, resume=resume
     ).recommender

@@ -13,7 +13,7 @@ from temporec.evaluation.comparison import Comparison
 from temporec.evaluation.leakage import CanaryReport
 from temporec.evaluation.report import DataFacts, Example, ModelRow, PairedDifference, Recommended, ReportData
 from temporec.recommend.base import Recommender
-from temporec.recommend.fitting import hide_seen
+from temporec.recommend.validation import hide_seen
 from temporec.workflow.experiment import Trial, repeat_rate
 from temporec.workflow.load import Loaded
 from temporec.workflow.settings import Settings
