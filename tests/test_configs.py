@@ -1,0 +1,23 @@
+"""Every file in configs/ is read and survives being written again; the quick fit differs in its training only."""
+
+from pathlib import Path
+
+import pytest
+
+from temporec.recommend.fit_config import FitConfig
+from temporec.workflow.presets import fit_config
+
+FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_config_is_read_and_written(path: Path, tmp_path: Path) -> None:
+    config = fit_config(file=path)
+    (tmp_path / "again.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    assert FitConfig.from_file(tmp_path / "again.yaml") == config
+
+
+def test_the_quick_fit_is_the_preset_but_for_its_training() -> None:
+    quick, preset = fit_config(file=next(path for path in FILES if path.stem == "quick")), fit_config("gru")
+    assert quick.override({"training": preset.training.to_dict()}) == preset
+    assert quick.training.epochs < preset.training.epochs
