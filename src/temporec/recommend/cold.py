@@ -35,7 +35,7 @@ class ColdConfig(Config):
     Args:
         neighbours: so many trained items with the closest texts lend their vectors.
         cost: the share of NDCG@10 that targets among known items may lose to new items, measured on validation with a
-            twentieth of the known items treated as new; it decides `offset`. What is really new costs a tenth more
+            twentieth of the known items treated as new; it decides `offset`. What is really new costs more
             (docs/benchmarks.md), so the default keeps it below 2 %.
         offset: added to the scores of new items; None = chosen so, 0 where there is no validation.
         fade: trained items with n events get rows that stand between what was learned and what their texts say, the
@@ -45,7 +45,7 @@ class ColdConfig(Config):
     """
 
     neighbours: PositiveInt = 30
-    cost: float = Field(default=0.0175, ge=0.0, lt=1.0)
+    cost: float = Field(default=0.015, ge=0.0, lt=1.0)
     offset: float | None = None
     fade: float | None = Field(default=None, ge=0.0)
     after: NonNegativeInt = Field(default=7, le=LIST)
