@@ -57,8 +57,11 @@ def mix_rare_items(
             mix(each)
             found[each] = judge()
         fade = max(found, key=lambda each: found[each])
-    mix(fade or 0.0)
-    return fade or 0.0
+    if fade:
+        mix(fade)
+        return fade
+    table.weight[rows] = learned  # to the last bit
+    return 0.0
 
 
 def _between(learned: Tensor, told: Tensor, share: Tensor) -> Tensor:
