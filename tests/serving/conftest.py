@@ -20,6 +20,8 @@ from temporec.data.dataset import build_dataset
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.runtime import RunOptions
+from temporec.store.events import EventLog, open_event_log
+from temporec.store.versions import Home
 
 CODE = "from temporec.cli.main import run; run()"
 SOURCE = Path(__file__).parents[2] / "src"
@@ -145,3 +147,14 @@ def start() -> Iterator[Callable[..., Server]]:
 def server(copied: Callable[[], Path], start: Callable[..., Server]) -> Server:
     """One server that the tests of a file share; each uses users of its own."""
     return start(copied())
+
+
+@pytest.fixture
+def home(copied: Callable[[], Path]) -> Home:
+    return Home.open(copied())
+
+
+@pytest.fixture
+def log(home: Home) -> Iterator[EventLog]:
+    with open_event_log(home.events_path) as opened:
+        yield opened

@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +15,7 @@ from temporec.serving.answering import Answering, Version
 from temporec.serving.metrics import Metrics
 from temporec.serving.settings import ServeConfig
 from temporec.serving.swap import Swap
-from temporec.store.events import EventLog, open_event_log
+from temporec.store.events import EventLog
 from temporec.store.versions import Home
 
 
@@ -38,17 +37,6 @@ class FakeEngine:
 def version(name: str, offset: int = 0) -> Version:
     live: Any = SimpleNamespace(offset=offset)
     return Version(name, live, 0)
-
-
-@pytest.fixture
-def home(copied: Callable[[], Path]) -> Home:
-    return Home.open(copied())
-
-
-@pytest.fixture
-def log(home: Home) -> Iterator[EventLog]:
-    with open_event_log(home.events_path) as opened:
-        yield opened
 
 
 @pytest.fixture

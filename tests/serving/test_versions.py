@@ -1,7 +1,7 @@
 """What a version has seen of the log: users who went, logs that were restored or trimmed, checkpoints fitted anew."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -20,17 +20,6 @@ from temporec.store.versions import Home
 
 STATE = ServeConfig(warm=2)
 T0 = 1_800_000_000_000
-
-
-@pytest.fixture
-def home(copied: Callable[[], Path]) -> Home:
-    return Home.open(copied())
-
-
-@pytest.fixture
-def log(home: Home) -> Iterator[EventLog]:
-    with open_event_log(home.events_path) as opened:
-        yield opened
 
 
 def event(number: int, user: str = "new") -> Record:
