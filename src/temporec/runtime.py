@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 from temporec.config import Config
 
 __all__ = [
-    "RunOptions", "choose_precision", "generator", "keeping_memory", "matmul_gflops", "random_state", "set_threads",
+    "RunOptions", "applied_options", "choose_precision", "generator", "keeping_memory", "matmul_gflops", "random_state",
+    "set_threads",
 ]  # fmt: skip
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -45,7 +46,9 @@ class RunOptions(Config):
         return self.precision
 
     def apply(self) -> None:
-        """Set threads, determinism and attention kernels for this process."""
+        """Set threads, determinism, attention kernels, and the device of text encoders, for this process."""
+        _applied.append(self)
+        del _applied[:-1]
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans every new shape anew: bucketed batches took 2 to 8 times
         if self.threads is not None:
             set_threads(self.threads)
@@ -53,6 +56,14 @@ class RunOptions(Config):
             torch.use_deterministic_algorithms(True, warn_only=True)
             # Its companion would fill every fresh tensor with NaN first, an eighth of the training time.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+_applied: list[RunOptions] = []  # the last one
+
+
+def applied_options() -> RunOptions:
+    """The options that were applied last in this process; the defaults where none were."""
+    return _applied[-1] if _applied else RunOptions()
 
 
 def set_threads(count: int) -> None:

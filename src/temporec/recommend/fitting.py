@@ -50,6 +50,7 @@ def fit_recommender(
 ) -> Fitted:
     """Train on a data set; with `valid`, the best epoch by NDCG@10 on it is kept, otherwise all epochs are run."""
     began = time.perf_counter()
+    options.apply()
     users = encode_users(train, config, options.seed)
     model, inputs, vectors = _build(train, config, options.seed)
     sequences = _sequences(train, config, vectors)
