@@ -15,11 +15,12 @@ from temporec.data.dataset import Dataset, build_dataset
 from temporec.data.split import split
 from temporec.errors import ConfigError, DataError, UnknownIdError
 from temporec.recommend.base import Recommender
-from temporec.recommend.cold import TextMap, placed_last
+from temporec.recommend.cold import crowding, placed_last
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.fitting import fit_recommender
 from temporec.recommend.query import Words
 from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.text_map import TextMap
 from temporec.runtime import RunOptions
 
 KINDS = ("lamp", "mug", "rug", "clock")
@@ -219,6 +220,39 @@ def test_neighbours_are_told_by_the_columns_that_tell_them_best() -> None:
     assert torch.equal(again(texts[350:]), found(texts[350:]))
     texts[350:, 12:] = 0.0  # one encoder has nothing to say: the other one's regression alone
     assert found(texts[350:]).any(dim=1).all()
+
+
+@given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 1_000))
+def test_what_is_close_to_everybody_gives_way(users: int, new: int, seed: int) -> None:
+    """The slow twin of the correction; trained rows have none in the mean, and lengths do not matter."""
+    draw = np.random.default_rng(seed)
+    crowd = draw.normal(size=(users, 5)).astype(np.float32)
+    rows, trained = draw.normal(size=(new, 5)).astype(np.float32), draw.normal(size=(7, 5)).astype(np.float32)
+
+    def closest(row: np.ndarray) -> float:
+        found = sorted((row / np.linalg.norm(row)) @ crowd.T)
+        return float(np.mean(found[-max(1, round(0.05 * users)) :]))
+
+    level = np.mean([closest(row) for row in trained])
+    expected = [(closest(row) - level) / 2 for row in rows]
+    told, known, queries = (torch.from_numpy(each) for each in (rows, trained, crowd))
+    assert crowding(told, known, queries).numpy() == pytest.approx(np.array(expected), abs=1e-4)
+    assert crowding(3 * told, known, queries).numpy() == pytest.approx(np.array(expected), abs=1e-4)
+    assert float(crowding(known, known, queries).mean()) == pytest.approx(0.0, abs=1e-4)
+    assert not crowding(told, known, queries[:0]).any()
+
+
+def test_the_scores_of_new_items_are_corrected(model: NeuralRecommender) -> None:
+    assert model.cold is not None
+    histories = model.log.rows(np.arange(20))
+    scores = model.score(histories).clone()
+    plain = model.queries(histories) @ model.item_vectors.T
+    new = model.cold.numbers
+    assert len(model.cold.crowd) == 120
+    assert model.cold.shift.any()
+    assert torch.allclose(scores[:, new], plain[:, new] + model.cold.shift, atol=1e-4)
+    closest = (model.queries(model.log) @ model.item_vectors[new].T).topk(6, dim=0).values.mean(dim=0)
+    assert torch.allclose(model.cold.shift[0] - model.cold.shift[1], (closest[1] - closest[0]) / 2, atol=1e-4)
 
 
 def test_words_are_events_of_an_explanation_too(model: NeuralRecommender) -> None:

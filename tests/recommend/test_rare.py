@@ -6,9 +6,9 @@ import torch
 from tests.recommend.test_cold import fit
 
 from temporec.model import ModelInputs, SequenceModel
-from temporec.recommend.cold import TextMap
 from temporec.recommend.fit_config import FitConfig
 from temporec.recommend.rare import mix_rare_items
+from temporec.recommend.text_map import TextMap
 
 ITEMS, DIM = 60, 8
 

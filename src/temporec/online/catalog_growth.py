@@ -1,6 +1,7 @@
 """Items that come while a model learns: at the end of the catalog, with a row of their own from the first event on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from temporec.online.continue_training import Continuation, rows_of_neighbours
 from temporec.online.replay import Piece
-from temporec.recommend.cold import ColdItems, TextMap
+from temporec.recommend.cold import ColdItems
 from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.text_map import TextMap
 
 __all__ = ["refit_texts", "start_new_items"]
 
@@ -33,7 +35,7 @@ def start_new_items(training: Continuation, recommender: NeuralRecommender, piec
         rows[torch.from_numpy(told)] = cold.text_map(cold.texts[new[told] - 1])
         trained = cold.trained.copy()
         trained[new - 1] = True
-        recommender.cold = ColdItems(cold.text_map, cold.texts, trained, cold.offset, cold.after)
+        recommender.cold = replace(cold, trained=trained)
     training.start_rows(new, rows)
     return new
 
@@ -43,4 +45,4 @@ def refit_texts(cold: ColdItems | None, table: Tensor) -> ColdItems | None:
     if cold is None:
         return None
     text_map = TextMap.fit(cold.texts, table, cold.trained, cold.text_map.neighbours, [cold.text_map.span])
-    return cold if text_map is None else ColdItems(text_map, cold.texts, cold.trained, cold.offset, cold.after)
+    return cold if text_map is None else replace(cold, text_map=text_map)

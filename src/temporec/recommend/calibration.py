@@ -11,14 +11,16 @@ from torch import Tensor
 from temporec.data.dataset import Dataset
 from temporec.data.split import Cases
 from temporec.model import SequenceModel
-from temporec.recommend.cold import LIST, ColdConfig, ColdItems, Span, TextMap, shown
+from temporec.recommend.cold import LIST, ColdConfig, ColdItems, crowding, shown
 from temporec.recommend.rare import mix_rare_items
 from temporec.recommend.recommender import NeuralRecommender
+from temporec.recommend.text_map import Span, TextMap
 from temporec.recommend.validation import sampled, validation_ndcg
 from temporec.runtime import random_state
 
 __all__ = ["fit_cold_items"]
 
+_CROWD = 2_000  # users
 _CASES = 5_000  # of the validation, by which the fade is chosen
 _SHARE = 0.05  # of the known items that play the new ones
 _STEPS = np.arange(-8.0, 8.01, 0.05)
@@ -47,23 +49,31 @@ def fit_cold_items(
         return None, 0.0
     judge = None if valid is None else _judge(model, train, valid, exclude_seen)
     fade = mix_rare_items(model, fitted, texts, events, config.fade, judge)
-    offset = config.offset
+    offset, crowd = config.offset, _crowd(model, train, fitted.length)
     if offset is None:
-        offset = (
-            0.0
-            if valid is None
-            else _offset(model, train, texts, config, valid, _Learned(learned, events, fitted.span))
-        )
-    return ColdItems(fitted, texts, events > 0, offset, config.after), fade
+        found = _Learned(learned, events, fitted.span, crowd)
+        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, found)
+    return ColdItems(fitted, texts, events > 0, offset, config.after, crowd), fade
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learned:
-    """What the training has left: item table [V + 1, D], events of each item [V], columns that tell neighbours."""
+    """What training left: item table [V + 1, D], events of each item [V], columns that tell neighbours, queries."""
 
     table: Tensor
     events: np.ndarray
     span: Span
+    crowd: Tensor
+
+
+def _crowd(model: SequenceModel, train: Dataset, length: float) -> Tensor:
+    """Queries of some users, whose products with rows of length 1 are scores [m, D]."""
+    recommender = NeuralRecommender(model, train)
+    some = np.flatnonzero(recommender.log.lengths)
+    if len(some) > _CROWD:
+        some = np.sort(random_state(0, 14).choice(some, _CROWD, replace=False))
+    found = recommender.sorted_queries(recommender.log.rows(some)).float().cpu()
+    return found if recommender.model.head.cosine else found * length
 
 
 def _judge(model: SequenceModel, train: Dataset, valid: Cases, exclude_seen: bool) -> Callable[[], float]:
@@ -85,12 +95,13 @@ def _offset(
     fitted = TextMap.fit(texts, learned.table, rest, config.neighbours, [span])
     if fitted is None:
         return 0.0
-    new = model.head.item_vectors(fitted(texts[played]).to(learned.table.device))
+    told = fitted(texts[played])
+    new, shift = model.head.item_vectors(told.to(learned.table.device)), -crowding(told, fitted.rows, learned.crowd)
     known = np.flatnonzero((valid.histories.lengths > 0) & (np.diff(valid.offsets) == 1))
     known = known[~np.isin(valid.targets[valid.offsets[known]], [0, *(played + 1)])]
     places = min(LIST - config.after, len(played))
     ranks, best, top = _lists(
-        NeuralRecommender(model, train), valid.rows(known), torch.from_numpy(played + 1), new, places
+        NeuralRecommender(model, train), valid.rows(known), torch.from_numpy(played + 1), (new, shift), places
     )
     if not len(ranks):
         return 0.0
@@ -114,9 +125,10 @@ def _pushed(ranks: Tensor, best: Tensor, top: Tensor, after: int) -> Tensor:
 
 
 def _lists(
-    recommender: NeuralRecommender, cases: Cases, played: Tensor, new: Tensor, places: int
+    recommender: NeuralRecommender, cases: Cases, played: Tensor, new: tuple[Tensor, Tensor], places: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Of targets among the ten best known items: ranks [n], and scores of the best new and known items [n, 10]."""
+    vectors, shift = new
     found = [(torch.zeros(0, dtype=torch.int64), torch.zeros(0, places), torch.zeros(0, LIST))]
     for rows, scores in recommender.chunks(cases.histories):
         part = cases.rows(rows)
@@ -132,7 +144,7 @@ def _lists(
             continue
         top = scores[good].topk(min(LIST, scores.shape[1]), dim=1).values
         query = recommender.queries(part.histories.rows(good.numpy())).float()
-        best = (query @ new.T).cpu().topk(places, dim=1).values
+        best = ((query @ vectors.T).cpu() + shift).topk(places, dim=1).values
         found.append((rank[good], best, F.pad(top, (0, LIST - top.shape[1]), value=-torch.inf)))
     ranks, best, top = (torch.cat(each) for each in zip(*found, strict=True))
     return ranks, best, top

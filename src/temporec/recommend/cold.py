@@ -1,6 +1,6 @@
-"""Items that no training event knows: their vectors come from their texts, by a map fitted to the trained table."""
+"""Items that no training event knows: their rows come from their texts, and they get the last places of a list."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -14,18 +14,14 @@ from torch import Tensor
 
 from temporec.config import Config
 from temporec.data.batch import Histories
-from temporec.runtime import random_state
+from temporec.recommend.text_map import TextMap
 
-__all__ = ["LIST", "ColdConfig", "ColdItems", "Span", "TextMap", "placed_last", "shown"]
+__all__ = ["LIST", "ColdConfig", "ColdItems", "crowding", "placed_last", "shown"]
 
 LIST = 10  # places that new items and known ones compete for
-Span = tuple[int, int]  # columns of the text vectors, the last one not included
-
-_SHARPNESS = 20.0  # of the weights of neighbours: softmax(20 cosine)
-_STRENGTHS = np.logspace(-2, 4, 13)  # of the ridge regression, chosen by generalised cross-validation
 _ROWS = 1024
 _BAND = 0.1  # of scores below the last new item that has its place
-_JUDGES = 2_000  # trained items whose rows say which columns tell neighbours best
+_CLOSE = 0.05  # of the crowd: the queries closest to an item
 NAME = "cold.safetensors"
 
 
@@ -51,112 +47,7 @@ class ColdConfig(Config):
     after: NonNegativeInt = Field(default=7, le=LIST)
 
 
-class TextMap:
-    """From text vectors [n, d] to rows of the item table [n, D].
-
-    The direction is the mean of two: a ridge regression of the trained rows on their texts (general), and the trained
-    rows of the closest texts weighted by softmax(20 cosine) (local). Where several encoders stand side by side, closest
-    is meant by the columns of one of them, or by all: those by which the rows of trained items are told best from
-    their neighbours. The length is the median of the trained rows.
-
-    Args:
-        weight: [d + 1, D] of the regression, its constant last.
-        texts: unit text vectors [n, end - begin] of the trained items.
-        rows: the same items' unit rows [n, D].
-        length: of the rows that come out.
-        neighbours: how many closest texts lend their rows.
-        span: the columns by which they are the closest.
-    """
-
-    def __init__(self, weight: Tensor, texts: Tensor, rows: Tensor, length: float, neighbours: int, span: Span) -> None:
-        self.weight, self.texts, self.rows, self.length = weight, texts, rows, length
-        self.neighbours, self.span = neighbours, span
-
-    @classmethod
-    def fit(
-        cls, texts: np.ndarray, table: Tensor, events: np.ndarray, neighbours: int = 30, spans: Sequence[Span] = ()
-    ) -> Self | None:
-        """None where fewer than two trained items have a text.
-
-        Args:
-            texts: [V, d], a zero row = no text.
-            table: the trained item table [V + 1, D].
-            events: of each item in training [V], 0 = not trained.
-            neighbours: how many trained items each new one takes.
-            spans: columns that may tell which items are close; the best of them does. None given = all columns.
-        """
-        from sklearn.linear_model import RidgeCV
-
-        known = np.flatnonzero((events > 0) & texts.any(axis=1))
-        if len(known) < 2:
-            return None
-        own = table[1:].detach().cpu().float()[torch.from_numpy(known)]
-        rows = F.normalize(own, dim=1)
-        chosen = RidgeCV(alphas=_STRENGTHS).fit(texts[known], rows.numpy())
-        weight = np.concatenate([chosen.coef_.T, chosen.intercept_[None, :]]).astype(np.float32)
-        made = [
-            cls(torch.from_numpy(weight), _unit(texts[known, begin:end]), rows, float(own.norm(dim=1).median()),
-                neighbours, (begin, end))
-            for begin, end in spans or [(0, texts.shape[1])]
-        ]  # fmt: skip
-        return made[0] if len(made) == 1 else max(made, key=lambda each: each._told(events[known]))
-
-    @torch.no_grad()
-    def _told(self, events: np.ndarray) -> float:
-        """Mean cosine, by events, of trained rows with those that their neighbours lend them."""
-        count = len(self.rows)
-        some = np.sort(random_state(0, 13).choice(count, min(count, _JUDGES), replace=False))
-        judges = torch.from_numpy(some)
-        close = (self.rows[judges] * self._local(self.texts[judges], judges)).sum(dim=1)
-        return float(np.average(close.numpy(), weights=events[some]))
-
-    def __call__(self, texts: np.ndarray, own: np.ndarray | None = None) -> Tensor:
-        """Rows [n, D] for text vectors [n, d]; a text that is all zero has a zero row.
-
-        `own`: the places [n] of these items among the trained ones with texts, where they are such: then their own rows
-        are not among those that their neighbours lend.
-        """
-        found = [torch.zeros(0, self.rows.shape[1])]
-        for begin in range(0, len(texts), _ROWS):
-            part = slice(begin, begin + _ROWS)
-            found.append(self._some(texts[part], None if own is None else own[part]))
-        return torch.cat(found)
-
-    @torch.no_grad()
-    def _some(self, vectors: np.ndarray, own: np.ndarray | None) -> Tensor:
-        texts = torch.from_numpy(vectors).float()
-        general = F.normalize(texts @ self.weight[:-1] + self.weight[-1], dim=1)
-        places = None if own is None else torch.from_numpy(own)
-        local = self._local(F.normalize(texts[:, slice(*self.span)], dim=1), places)
-        rows: Tensor = F.normalize(general + local, dim=1) * self.length
-        return rows * texts.any(dim=1, keepdim=True)
-
-    def _local(self, texts: Tensor, own: Tensor | None = None) -> Tensor:
-        """Unit rows [n, D] of the closest texts; not of `own`, the places [n] of the texts themselves."""
-        closeness = texts @ self.texts.T
-        if own is not None:
-            closeness.scatter_(1, own[:, None], -torch.inf)
-        best, place = closeness.topk(min(self.neighbours, len(self.texts) - (own is not None)), dim=1)
-        share = torch.softmax(_SHARPNESS * best, dim=1) * texts.any(dim=1, keepdim=True)
-        return F.normalize((self.rows[place] * share[..., None]).sum(dim=1), dim=1)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything as named tensors; `of` is the inverse."""
-        numbers = torch.tensor([self.length, float(self.neighbours), *map(float, self.span)], dtype=torch.float64)
-        return {"weight": self.weight, "texts": self.texts.half(), "rows": self.rows, "numbers": numbers}
-
-    @classmethod
-    def of(cls, parts: Mapping[str, Tensor]) -> Self:
-        """From named tensors."""
-        length, neighbours, *span = parts["numbers"].tolist()
-        begin, end = map(int, span or (0, len(parts["weight"]) - 1))
-        return cls(parts["weight"], parts["texts"].float(), parts["rows"], length, int(neighbours), (begin, end))
-
-
-def _unit(vectors: np.ndarray) -> Tensor:
-    return F.normalize(torch.from_numpy(vectors).float(), dim=1).half().float()  # as it will be stored
-
-
+@dataclass(eq=False)
 class ColdItems:
     """Which items have no training events, and what stands in their place.
 
@@ -166,27 +57,42 @@ class ColdItems:
         trained: bool [V].
         offset: added to the scores of new items.
         after: so many of the first ten places are for known items alone; 0 = any may be theirs.
+        crowd: queries of some users [m, D], of the scale at which their products with unit rows are scores.
     """
 
-    def __init__(self, text_map: TextMap, texts: np.ndarray, trained: np.ndarray, offset: float, after: int) -> None:
-        self.text_map, self.trained, self.offset, self.after = text_map, trained, offset, after
-        self.texts = texts.astype(np.float16).astype(np.float32)  # as it will be stored
+    text_map: TextMap
+    texts: np.ndarray
+    trained: np.ndarray
+    offset: float
+    after: int
+    crowd: Tensor
+
+    def __post_init__(self) -> None:
+        self.texts = self.texts.astype(np.float16).astype(np.float32)  # as it will be stored
 
     @cached_property
     def numbers(self) -> Tensor:
         """Item numbers without training events but with a text, int64."""
         return torch.from_numpy(1 + np.flatnonzero(~self.trained & self.texts.any(axis=1)))
 
+    @cached_property
+    def rows(self) -> Tensor:
+        """Their rows of the item table [C, D], by their texts."""
+        return self.text_map(self.texts[self.numbers.numpy() - 1])
+
+    @cached_property
+    def shift(self) -> Tensor:
+        """What the scores of each change by [C], beside the offset."""
+        return -crowding(self.rows, self.text_map.rows, self.crowd)
+
     def place(self, table: Tensor) -> Tensor:
         """The table [V + 1, D] with the rows of these items set by their texts."""
-        numbers = self.numbers
-        if not len(numbers):
+        if not len(self.numbers):
             return table
-        rows = self.text_map(self.texts[numbers.numpy() - 1])
-        return table.index_copy(0, numbers.to(table.device), rows.to(table))
+        return table.index_copy(0, self.numbers.to(table.device), self.rows.to(table))
 
     def temper(self, scores: Tensor, histories: Histories, exclude_seen: bool) -> None:
-        """Shift the scores [B, V + 1] of new items by `offset`, in place, and hold them below the best known ones.
+        """Shift the scores [B, V + 1] of new items, in place, and hold them below the best known ones.
 
         Of the first ten places, the j-th new item takes one if it beats the known item that loses it, the j-th from the
         end; those taken are the last ones, in the order of the new items.
@@ -194,7 +100,7 @@ class ColdItems:
         new = self.numbers
         if not len(new):
             return
-        shifted = scores[:, new] + self.offset
+        shifted = scores[:, new] + (self.shift + self.offset)
         scores[:, new] = self._held(shifted, scores, histories, exclude_seen) if self.after else shifted
 
     def _held(self, shifted: Tensor, scores: Tensor, histories: Histories, exclude_seen: bool) -> Tensor:
@@ -211,7 +117,7 @@ class ColdItems:
     def extended(self, texts: np.ndarray) -> "ColdItems":
         """With new items behind the known ones."""
         trained = np.concatenate([self.trained, np.zeros(len(texts), dtype=bool)])
-        return ColdItems(self.text_map, np.concatenate([self.texts, texts]), trained, self.offset, self.after)
+        return replace(self, texts=np.concatenate([self.texts, texts]), trained=trained)
 
     def save(self, folder: Path) -> None:
         """Write cold.safetensors; texts are stored in half precision."""
@@ -220,6 +126,7 @@ class ColdItems:
                 **self.text_map.tensors(),
                 "catalog": torch.from_numpy(self.texts.astype(np.float16)),
                 "trained": torch.from_numpy(self.trained),
+                "crowd": self.crowd,
                 "offset": torch.tensor([self.offset, float(self.after)], dtype=torch.float64),
             },
             folder / NAME,
@@ -233,7 +140,27 @@ class ColdItems:
         parts = load_file(folder / NAME)
         texts = parts["catalog"].float().numpy()
         offset, after = parts["offset"].tolist()
-        return cls(TextMap.of(parts), texts, parts["trained"].numpy(), offset, int(after))
+        crowd = parts.get("crowd", torch.zeros(0, parts["rows"].shape[1]))
+        return cls(TextMap.of(parts), texts, parts["trained"].numpy(), offset, int(after), crowd)
+
+
+@torch.no_grad()
+def crowding(rows: Tensor, trained: Tensor, crowd: Tensor) -> Tensor:
+    """Half the mean score of rows [n, D] with the twentieth of the crowd closest to each, less that of trained rows.
+
+    Without it, rows that are close to everybody stand in all lists (hubness). It is the items' half of CSLS (Conneau et
+    al. 2018); the users' half would be the same for all items. Lengths of rows do not matter.
+    """
+    if not len(crowd):
+        return rows.new_zeros(len(rows))
+    some = trained[:: -(-len(trained) // _ROWS)]
+    return (_closest(rows, crowd) - _closest(some, crowd).mean()) / 2
+
+
+def _closest(rows: Tensor, crowd: Tensor) -> Tensor:
+    most = max(1, round(_CLOSE * len(crowd)))
+    parts = torch.split(F.normalize(rows, dim=1), _ROWS)
+    return torch.cat([(part @ crowd.T).topk(most, dim=1).values.mean(dim=1) for part in parts])
 
 
 def placed_last(new: Tensor, known: Tensor, places: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from temporec.embeddings.ids import IdEmbedding
 from temporec.model import SequenceModel
-from temporec.recommend.cold import TextMap
+from temporec.recommend.text_map import TextMap
 
 __all__ = ["mix_rare_items"]
 
