@@ -234,7 +234,7 @@ def test_what_is_close_to_everybody_gives_way(users: int, new: int, seed: int) -
         return float(np.mean(found[-max(1, round(0.05 * users)) :]))
 
     level = np.mean([closest(row) for row in trained])
-    expected = [(closest(row) - level) / 2 for row in rows]
+    expected = [(closest(row) - level) / 4 for row in rows]
     told, known, queries = (torch.from_numpy(each) for each in (rows, trained, crowd))
     assert crowding(told, known, queries).numpy() == pytest.approx(np.array(expected), abs=1e-4)
     assert crowding(3 * told, known, queries).numpy() == pytest.approx(np.array(expected), abs=1e-4)
@@ -252,7 +252,7 @@ def test_the_scores_of_new_items_are_corrected(model: NeuralRecommender) -> None
     assert model.cold.shift.any()
     assert torch.allclose(scores[:, new], plain[:, new] + model.cold.shift, atol=1e-4)
     closest = (model.queries(model.log) @ model.item_vectors[new].T).topk(6, dim=0).values.mean(dim=0)
-    assert torch.allclose(model.cold.shift[0] - model.cold.shift[1], (closest[1] - closest[0]) / 2, atol=1e-4)
+    assert torch.allclose(model.cold.shift[0] - model.cold.shift[1], (closest[1] - closest[0]) / 4, atol=1e-4)
 
 
 def test_words_are_events_of_an_explanation_too(model: NeuralRecommender) -> None:

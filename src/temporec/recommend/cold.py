@@ -146,15 +146,15 @@ class ColdItems:
 
 @torch.no_grad()
 def crowding(rows: Tensor, trained: Tensor, crowd: Tensor) -> Tensor:
-    """Half the mean score of rows [n, D] with the twentieth of the crowd closest to each, less that of trained rows.
+    """A quarter of the mean score that rows [n, D] have with the closest twentieth of the crowd, less that of others.
 
-    Without it, rows that are close to everybody stand in all lists (hubness). It is the items' half of CSLS (Conneau et
-    al. 2018); the users' half would be the same for all items. Lengths of rows do not matter.
+    Without it, rows that are close to everybody stand in all lists (hubness). It is the items' part of CSLS (Conneau et
+    al. 2018), which takes half; the users' part would be the same for all items. Lengths of rows do not matter.
     """
     if not len(crowd):
         return rows.new_zeros(len(rows))
     some = trained[:: -(-len(trained) // _ROWS)]
-    return (_closest(rows, crowd) - _closest(some, crowd).mean()) / 2
+    return (_closest(rows, crowd) - _closest(some, crowd).mean()) / 4
 
 
 def _closest(rows: Tensor, crowd: Tensor) -> Tensor:
