@@ -19,5 +19,6 @@ def test_a_config_is_read_and_written(path: Path, tmp_path: Path) -> None:
 
 def test_the_quick_fit_is_the_preset_but_for_its_training() -> None:
     quick, preset = fit_config(file=next(path for path in FILES if path.stem == "quick")), fit_config("gru")
-    assert quick.override({"training": preset.training.to_dict()}) == preset
+    own = {"training": preset.training.to_dict(), "loss": preset.loss.to_dict()}
+    assert quick.override(own) == preset
     assert quick.training.epochs < preset.training.epochs
