@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from temporec.baselines.popularity import Popularity
+from temporec.data.batch import Histories
 from temporec.data.dataset import Dataset, build_dataset
 from temporec.errors import ColumnError, DataError, UnknownIdError
 from temporec.ranking.filters import Filters
@@ -247,3 +248,17 @@ def test_integer_ids_come_back_as_integers() -> None:
     assert all(isinstance(item, int) for item in answer.ids)
     with pytest.raises(UnknownIdError, match="x7"):
         model.recommend(user="x7")
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_chunks_are_the_scores(any_model: Recommender, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("temporec.recommend.recommender._TOGETHER", 9)
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(0, 12, 25)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = draw.integers(1, ITEMS, offsets[-1]).astype(np.int32)
+    times = np.concatenate([np.sort(draw.integers(0, 10**9, n)) for n in lengths])
+    histories = Histories(items, times, offsets)
+    made = [(rows, scores.clone()) for rows, scores in any_model.chunks(histories, size)]
+    assert np.concatenate([rows for rows, _ in made]).tolist() == list(range(25))
+    assert torch.allclose(torch.cat([scores for _, scores in made]), any_model.score(histories), atol=1e-5)

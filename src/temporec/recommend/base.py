@@ -33,7 +33,7 @@ from temporec.recommend.query import (
     item_numbers,
 )  # fmt: skip
 
-__all__ = ["DIVERSE", "Recommender"]
+__all__ = ["CHUNK", "DIVERSE", "Recommender"]
 
 DIVERSE = 10  # times as many items as asked for are there to choose from where a list shall be diverse
 CHUNK = 1024  # users scored at once; ranking never holds users x items

@@ -1,20 +1,22 @@
 """The question (who, when, among what) and the answer (items, scores, probabilities)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 import numpy as np
 import polars as pl
 
+from temporec.data.batch import Histories
+from temporec.data.interactions import kind_numbers
 from temporec.data.vocabulary import Id, Vocabulary
 from temporec.errors import DataError
 from temporec.ranking.filters import Filters
 
 __all__ = [
     "Event", "Query", "QueryFields", "Recommendation", "Recommendations", "Words", "event_times", "item_numbers",
-    "milliseconds",
+    "milliseconds", "with_marks",
 ]  # fmt: skip
 
 Moment = datetime | int | float | str
@@ -172,6 +174,31 @@ def event_times(events: Sequence[Event], at: Moment | None, known: np.ndarray) -
     asked = 0 if at is None else milliseconds(at)
     first = int(known[-1]) if len(known) else next((time for time in given if time is not None), asked)
     return np.maximum.accumulate([first, *(first if time is None else time for time in given)])[1:].astype(np.int64)
+
+
+def with_marks(made: Histories, known: Histories, queries: Sequence[Query], kinds: Sequence[str]) -> Histories:
+    """The histories of some queries, known events before given ones, with the kinds and values of their events.
+
+    Args:
+        known: those of all users, a row each.
+        kinds: what the numbers of `known.kinds` mean.
+    """
+    assert made.users is not None
+    users = np.repeat(made.users, made.lengths)
+    place = np.arange(len(made.items)) - np.repeat(made.offsets[:-1], made.lengths)
+    old = place < np.repeat(made.lengths - [len(query.events) for query in queries], made.lengths)
+    rows = known.offsets[users[old]] + place[old]
+    given = [event for query in queries for event in query.events]
+    numbers = values = None
+    if known.kinds is not None:
+        numbers = np.full(len(old), -1, dtype=np.int16)
+        numbers[old] = known.kinds[rows]
+        numbers[~old] = kind_numbers([event.kind for event in given], kinds)[:-1]
+    if known.values is not None:
+        values = np.full(len(old), np.nan, dtype=np.float32)
+        values[old] = known.values[rows]
+        values[~old] = [np.nan if event.value is None else event.value for event in given]
+    return replace(made, kinds=numbers, values=values)
 
 
 def _is_words(item: Id) -> bool:

@@ -1,7 +1,7 @@
 """The recommender around a trained SequenceModel."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -22,14 +22,16 @@ from temporec.data.sequences import event_marks
 from temporec.embeddings.events import ValueEmbedding
 from temporec.errors import CheckpointError, ConfigError, DataError, UnknownIdError
 from temporec.model import SequenceModel, grown
-from temporec.recommend.base import Recommender
+from temporec.recommend.base import CHUNK, Recommender
 from temporec.recommend.cold import ColdItems
 from temporec.recommend.fit_config import FitConfig, NeuralConfig, RecommenderConfig
 from temporec.recommend.inputs import Inputs
 from temporec.recommend.profiles import Profiles
-from temporec.recommend.query import Query
+from temporec.recommend.query import Query, with_marks
 
 __all__ = ["NeuralRecommender"]
+
+_TOGETHER = 32_768  # histories that are sorted by length together
 
 
 @registry.register("recommender", "neural")
@@ -143,24 +145,18 @@ class NeuralRecommender(Recommender):
         made, known = super().histories(queries), self.log
         if made.users is None or not len(self.model.events):
             return made
-        users = np.repeat(made.users, made.lengths)
-        place = np.arange(len(made.items)) - np.repeat(made.offsets[:-1], made.lengths)
-        old = place < np.repeat(made.lengths - [len(query.events) for query in queries], made.lengths)
-        rows = known.offsets[users[old]] + place[old]
-        given = [event for query in queries for event in query.events]
-        kinds = values = None
-        if known.kinds is not None:
-            kinds = np.full(len(old), -1, dtype=np.int16)
-            kinds[old] = known.kinds[rows]
-            kinds[~old] = kind_numbers([event.kind for event in given], self.dataset.interactions.kinds)[:-1]
-        if known.values is not None:
-            values = np.full(len(old), np.nan, dtype=np.float32)
-            values[old] = known.values[rows]
-            values[~old] = [np.nan if event.value is None else event.value for event in given]
-        return replace(made, kinds=kinds, values=values)
+        return with_marks(made, known, queries, self.dataset.interactions.kinds)
 
     def score(self, histories: Histories) -> Tensor:
         return self.score_queries(self.sorted_queries(histories), histories)
+
+    def chunks(self, histories: Histories, size: int = CHUNK) -> Iterator[tuple[np.ndarray, Tensor]]:
+        for begin in range(0, len(histories), _TOGETHER):
+            many = histories.rows(np.arange(begin, min(begin + _TOGETHER, len(histories))))
+            queries = self.sorted_queries(many)
+            for first in range(0, len(many), size):
+                rows = np.arange(first, min(first + size, len(many)))
+                yield begin + rows, self.score_queries(queries[first : first + size], many.rows(rows))
 
     @torch.no_grad()
     def score_queries(self, query: Tensor, histories: Histories) -> Tensor:
