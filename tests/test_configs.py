@@ -1,4 +1,4 @@
-"""Every file in configs/ is read and survives being written again; the quick fit differs in its training only."""
+"""Every file in configs/ is read and survives being written again; the quick fit differs in training and pieces."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def test_a_config_is_read_and_written(path: Path, tmp_path: Path) -> None:
     assert FitConfig.from_file(tmp_path / "again.yaml") == config
 
 
-def test_the_quick_fit_is_the_preset_but_for_its_training() -> None:
+def test_the_quick_fit_is_the_preset_but_for_its_training_and_pieces() -> None:
     quick, preset = fit_config(file=next(path for path in FILES if path.stem == "quick")), fit_config("gru")
     own = {"training": preset.training.to_dict(), "loss": preset.loss.to_dict()}
     assert quick.override(own) == preset

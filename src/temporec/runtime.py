@@ -46,9 +46,8 @@ class RunOptions(Config):
         return self.precision
 
     def apply(self) -> None:
-        """Set threads, determinism, attention kernels, and the device of text encoders, for this process."""
-        _applied.append(self)
-        del _applied[:-1]
+        """Set threads, determinism, attention kernels, device and precision of text encoders, for this process."""
+        _applied[:] = [self]
         torch.backends.cuda.enable_cudnn_sdp(False)  # it plans every new shape anew: bucketed batches took 2 to 8 times
         if self.threads is not None:
             set_threads(self.threads)
@@ -58,7 +57,7 @@ class RunOptions(Config):
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-_applied: list[RunOptions] = []  # the last one
+_applied: list[RunOptions] = []  # the last one alone
 
 
 def applied_options() -> RunOptions:

@@ -49,10 +49,11 @@ def fit_cold_items(
         return None, 0.0
     judge = None if valid is None else _judge(model, train, valid, exclude_seen)
     fade = mix_rare_items(model, fitted, texts, events, config.fade, judge)
-    offset, crowd = config.offset, _crowd(model, train, fitted.length)
+    recommender = NeuralRecommender(model, train)
+    offset, crowd = config.offset, _crowd(recommender, fitted.length)
     if offset is None:
         found = _Learned(learned, events, fitted.span, crowd)
-        offset = 0.0 if valid is None else _offset(model, train, texts, config, valid, found)
+        offset = 0.0 if valid is None else _offset(recommender, texts, config, valid, found)
     return ColdItems(fitted, texts, events > 0, offset, config.after, crowd), fade
 
 
@@ -66,9 +67,8 @@ class _Learned:
     crowd: Tensor
 
 
-def _crowd(model: SequenceModel, train: Dataset, length: float) -> Tensor:
+def _crowd(recommender: NeuralRecommender, length: float) -> Tensor:
     """Queries of some users, whose products with rows of length 1 are scores [m, D]."""
-    recommender = NeuralRecommender(model, train)
     some = np.flatnonzero(recommender.log.lengths)
     if len(some) > _CROWD:
         some = np.sort(random_state(0, 14).choice(some, _CROWD, replace=False))
@@ -83,7 +83,7 @@ def _judge(model: SequenceModel, train: Dataset, valid: Cases, exclude_seen: boo
 
 @torch.no_grad()
 def _offset(
-    model: SequenceModel, train: Dataset, texts: np.ndarray, config: ColdConfig, valid: Cases, learned: _Learned
+    recommender: NeuralRecommender, texts: np.ndarray, config: ColdConfig, valid: Cases, learned: _Learned
 ) -> float:
     """The largest offset at which targets among known items lose at most `cost` of their NDCG@10."""
     events, span = learned.events, learned.span
@@ -96,13 +96,12 @@ def _offset(
     if fitted is None:
         return 0.0
     told = fitted(texts[played])
-    new, shift = model.head.item_vectors(told.to(learned.table.device)), -crowding(told, fitted.rows, learned.crowd)
+    new = recommender.model.head.item_vectors(told.to(learned.table.device))
+    shift = -crowding(told, fitted.rows, learned.crowd)
     known = np.flatnonzero((valid.histories.lengths > 0) & (np.diff(valid.offsets) == 1))
     known = known[~np.isin(valid.targets[valid.offsets[known]], [0, *(played + 1)])]
     places = min(LIST - config.after, len(played))
-    ranks, best, top = _lists(
-        NeuralRecommender(model, train), valid.rows(known), torch.from_numpy(played + 1), (new, shift), places
-    )
+    ranks, best, top = _lists(recommender, valid.rows(known), torch.from_numpy(played + 1), (new, shift), places)
     if not len(ranks):
         return 0.0
     base, chosen = _gain(ranks), float(_STEPS[0])
